@@ -1,0 +1,317 @@
+"""One exchange, from the request's first byte to the response's last. Start here.
+
+A `Downstream` is a connection that requests come in on. It cuts out the head, asks its `Site`
+what to do, and then either answers itself or passes the request to an `Upstream` and that one's
+response back. Both bodies stream; a slow reader on either side pauses the other side's reading, so
+memory per exchange is bounded by the two transports' buffers.
+
+    READING ──head──▶ DECIDING ──Forward──▶ RELAYING ──both bodies done──▶ READING
+       ▲                 │ Reply                │ 101 ──▶ `join`
+       └─────────────────┘                      └─ client or server gone ──▶ CLOSED
+    CLOSING: the last response is written, what still arrives is thrown away for a while, so that
+    the client reads the response before the reset that unread data would cause.
+
+The site decides in a plain function where it can; that is the fast path, with no task at all. Where
+it has to ask somebody it returns `Later`. Requests that arrive meanwhile (pipelining) wait in a
+bounded buffer.
+
+Per-chunk code: `data_received`, `_request_bytes`, `response_data` run for every read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, assert_never
+
+from common.http1.framing import MalformedBodyError, request_body
+from common.http1.head import MalformedHeadError, RequestHead, ResponseHead, write_response
+from common.http1.intake import HEAD_SECONDS_MAX, Intake, State
+from common.http1.join import join
+from common.http1.lane import LaneUnavailableError
+from common.http1.replies import Reply
+from common.http1.site import Decision, Forward, Later, Site, Switch
+
+if TYPE_CHECKING:
+    from common.http1.upstream import Upstream
+
+LINGER_SECONDS_MAX = 5.0
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+"""Methods sent once more after a stale connection. PUT and DELETE are idempotent by the RFC, but
+applications don't always keep to it, and nothing is won by the risk."""
+
+
+class Downstream(Intake):
+    """See the module."""
+
+    __slots__ = (
+        "_answered",
+        "_forward",
+        "_head",
+        "_linger",
+        "_retried",
+        "_task",
+        "_upstream",
+        "_write_paused",
+    )
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self._head: RequestHead | None = None
+        self._forward: Forward | None = None
+        self._upstream: Upstream | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._retried = False
+        self._answered = False
+        self._linger = False
+        self._write_paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.site.opened(self)
+
+    # ── the request goes out ─────────────────────────────────────────────────
+
+    def _begin(self, head: RequestHead) -> None:
+        self.deadline = 0.0
+        self._head = head
+        body = request_body(head)
+        self._body = None if body.done else body
+        self._state = State.DECIDING
+        self._retried = self._answered = False
+        self._apply(self.site.decide(self, head))
+
+    def _apply(self, decision: Decision) -> None:
+        match decision:
+            case Forward():
+                self._forward = decision
+                upstream = decision.lane.take()
+                if upstream is None:
+                    self._task = self.site.tasks.spawn(self._connect(decision), name="connect")
+                else:
+                    self._relay(upstream)
+            case Reply():
+                self._answer(decision)
+            case Switch():
+                self._switch(decision)
+            case Later():
+                self._task = self.site.tasks.spawn(self._decide(decision), name="decide")
+            case _:
+                assert_never(decision)
+
+    async def _decide(self, later: Later) -> None:
+        decision = await later.decision
+        self._task = None
+        if self._state is State.DECIDING:
+            self._apply(decision)
+
+    async def _connect(self, forward: Forward) -> None:
+        try:
+            upstream = await forward.lane.wait()
+        except LaneUnavailableError as error:
+            self._task = None
+            self._refuse(error.status, error.sentence)
+            return
+        self._task = None
+        if self._state is State.DECIDING:
+            self._relay(upstream)
+        else:
+            forward.lane.give_back(upstream)
+
+    def _relay(self, upstream: Upstream) -> None:
+        head, forward = self._head, self._forward
+        assert head is not None
+        assert forward is not None
+        self._state = State.RELAYING
+        self._upstream = upstream
+        if self._write_paused:
+            upstream.transport.pause_reading()
+        upstream.send(self, head.method, forward.head)
+        if self._body is None:
+            upstream.end_request()
+            return
+        early, self._buffer = self._buffer, b""
+        self.transport.resume_reading()
+        if early:
+            self._request_bytes(early)
+
+    def _request_bytes(self, data: bytes) -> None:
+        body, upstream = self._body, self._upstream
+        assert body is not None
+        assert upstream is not None
+        try:
+            taken = body.scan(data)
+        except MalformedBodyError as error:
+            self._drop_upstream()
+            self._refuse(400, f"The request's body is malformed: {error}.")
+            return
+        upstream.send_body(data if taken == len(data) else data[:taken])
+        if body.done:
+            self._body = None
+            self._buffer = data[taken:]
+            upstream.end_request()
+
+    def pause_request(self) -> None:
+        self.transport.pause_reading()
+
+    def resume_request(self) -> None:
+        self.transport.resume_reading()
+
+    # ── the response comes back ──────────────────────────────────────────────
+
+    def interim(self, head: ResponseHead) -> None:
+        if self._head is not None and self._head.minor_version == 1:
+            self.transport.write(write_response(head.status, head.reason, head.headers))
+
+    def response(self, head: ResponseHead, ends_with_connection: bool) -> None:
+        request, forward = self._head, self._forward
+        assert request is not None
+        assert forward is not None
+        if head.chunked and request.minor_version == 0:
+            self._drop_upstream()
+            self._refuse(502, "The tool answered an HTTP/1.0 request in the chunked coding.")
+            return
+        self._answered = True
+        headers = forward.respond(head)
+        if ends_with_connection or not request.keep_alive:
+            self.close_after = True
+        if self.close_after:
+            headers.append((b"Connection", b"close"))
+        elif request.minor_version == 0:
+            headers.append((b"Connection", b"keep-alive"))
+        self.transport.write(write_response(head.status, head.reason, headers))
+
+    def response_data(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def response_done(self) -> None:
+        self._upstream = None
+        self._forward = None
+        self._next()
+
+    def switched(self, head: ResponseHead, upstream: Upstream, early: bytes) -> None:
+        request, forward = self._head, self._forward
+        assert request is not None
+        assert forward is not None
+        if not request.is_websocket or self._body is not None:
+            self._drop_upstream()
+            self._refuse(502, "The tool switched protocols without being asked.")
+            return
+        headers = forward.respond(head)
+        headers += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+        self.transport.write(write_response(101, head.reason, headers))
+        pipelined, self._buffer = self._buffer, b""
+        self._upstream = None
+        self._state = State.CLOSED
+        self.site.closed(self)
+        if forward.joined is not None:
+            forward.joined(self, upstream, pipelined, early)
+        else:
+            server = upstream.release_transport()
+            join(self.transport, server, from_client=pipelined, from_server=early)
+
+    def upstream_lost(self, error: Exception | None) -> None:
+        head, forward = self._head, self._forward
+        assert head is not None
+        assert forward is not None
+        self._upstream = None
+        if self._answered:
+            # A response cut short must be seen as cut short: no terminating chunk, no clean end.
+            self.transport.abort()
+        elif self._body is None and head.method in _IDEMPOTENT and not self._retried:
+            self._retried = True
+            self._state = State.DECIDING
+            self._task = self.site.tasks.spawn(self._connect(forward), name="reconnect")
+        else:
+            reason = str(error) if isinstance(error, MalformedHeadError) else "it closed"
+            self._refuse(502, f"The connection behind this address failed: {reason}")
+
+    # ── the end of an exchange ───────────────────────────────────────────────
+
+    def _answer(self, reply: Reply) -> None:
+        head = self._head
+        head_only = head is not None and head.method == b"HEAD"
+        self._skip_body()
+        if reply.close or self._body is not None:
+            self._linger = True
+        if self._linger or head is None or not head.keep_alive:
+            self.close_after = True
+        self.transport.write(reply.write(head_only=head_only, close=self.close_after))
+        self._next()
+
+    def _skip_body(self) -> None:
+        """Throw a request body away that arrived whole; a longer one ends the connection."""
+        if self._body is None:
+            return
+        try:
+            taken = self._body.scan(self._buffer)
+        except MalformedBodyError:
+            return
+        self._buffer = self._buffer[taken:]
+        if self._body.done:
+            self._body = None
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        """Answer with an error and close: whatever failed, the next request starts clean."""
+        if self._state is State.CLOSED or self.transport.is_closing():
+            return
+        if self._answered:
+            self.transport.abort()
+            return
+        self._linger = True
+        self._answer(self.site.failure(self, self._head, status, sentence))
+
+    def _next(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.close_after or self._body is not None:
+            self._state = State.CLOSING
+            self._buffer = b""
+            self.deadline = now + LINGER_SECONDS_MAX
+            if (self._linger or self._body is not None) and self.transport.can_write_eof():
+                self.transport.write_eof()
+                self.transport.resume_reading()
+            else:
+                self.transport.close()
+            return
+        self._state = State.READING
+        self._head = None
+        self.deadline = now + self.site.idle_seconds_max
+        self.idle()
+        self.transport.resume_reading()
+        if self._buffer:
+            self.deadline = now + HEAD_SECONDS_MAX
+            self._read_head()
+
+    def idle(self) -> None:
+        """Do what a kind of connection does between requests."""
+
+    def _switch(self, switch: Switch) -> None:
+        early, self._buffer = self._buffer, b""
+        self._state = State.CLOSED
+        self.site.closed(self)
+        self.transport.write(switch.reply)
+        switch.take_over(self.transport, early)
+
+    def _drop_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.abandon()
+            upstream.lane.lost(upstream)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._state is State.CLOSED:
+            return
+        self._state = State.CLOSED
+        self._drop_upstream()
+        if self._task is not None:
+            self._task.cancel()
+        self.site.closed(self)
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        if self._upstream is not None:
+            self._upstream.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._upstream is not None:
+            self._upstream.transport.resume_reading()
