@@ -1,0 +1,51 @@
+"""The numbers and addresses that the core needs, handed in by whoever composes the process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from common.ids import SessionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Times of the lifecycle, in seconds."""
+
+    silence_seconds: float = 90.0
+    """Nine reports missed in a row: not a hiccup."""
+    observe_seconds: float = 10.0
+    """Between two questions to an engine about one job."""
+    force_after_seconds: float = 600.0
+    """A stop repeated this long after the first one forces."""
+    stop_grace_seconds: float = 45.0
+    """For a job asked to end: the agent gives its tool 30 s, and needs some itself."""
+    force_grace_seconds: float = 0.0
+    errored_grace_seconds: float = 60.0
+    """A run that reported an error may still recover, or end by itself, for so long."""
+    submit_backoff_seconds: float = 1.0
+    submit_backoff_seconds_max: float = 60.0
+    submit_attempts_max: int = 12
+    """With the back-off above about seven minutes of an engine that doesn't answer."""
+    calendar_hold_seconds: float = 300.0
+    """After a jump of the calendar no lifespan ends for so long; see `calendar`."""
+    health_poll_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """Where things are, as agents and browsers see them."""
+
+    connect_domain: str
+    """With port where not the scheme's own: `studio.localhost:9191`."""
+    control_plane_url: str
+    edge_urls: tuple[str, ...]
+    sessions_dir: Path
+    """The folder of the sessions' `host_state_dir`s on the `local` engine's host."""
+    limits: Limits = Limits()
+
+    def session_host(self, session_id: SessionId) -> str:
+        return f"a{session_id}.{self.connect_domain}"

@@ -1,0 +1,257 @@
+"""Request bodies and what may be wrong with them: pure questions, answered with sentences.
+
+A problem is one sentence that names the next step. All problems of a request are told at once.
+Whether JSON has the right shape is decided by the decoder; here is what shape alone can't say.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from common.ids import UserId
+from control_plane.model import (
+    KEEP_RUNNING,
+    LIFESPAN_HOURS_MAX,
+    ComputeEnvId,
+    Configuration,
+    LabelId,
+    SessionConfiguration,
+    WorkspaceSettings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from common.templates import TemplateFacts
+
+
+NAME_LENGTH_MAX = 80
+DESCRIPTION_LENGTH_MAX = 2048
+CPU_MAX = 256
+GPU_MAX = 16
+MEMORY_MIB_MIN = 256  # an IDE does not start in less
+MEMORY_MIB_MAX = 4 * 1024**2
+VARIABLES_MAX = 200
+VARIABLE_BYTES_MAX = 32 * 1024  # one argument of execve is limited to 128 KiB, all to about 2 MiB
+RESERVED_PREFIX = "CONNECT_"
+"""Variables that the agent sets for the tool."""
+
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    pass
+
+
+class CreateStudio(_Body, frozen=True, kw_only=True):
+    """POST /studios."""
+
+    name: str
+    compute_env_id: ComputeEnvId
+    data_studio_tool_url: str = "jupyterlab"
+    """The template: its name in images/, with or without `:<tag>`."""
+    description: str = ""
+    configuration: Configuration = Configuration()
+    initial_checkpoint_id: int | None = None
+    is_private: bool | None = None
+    """None takes the workspace's default."""
+    allowed_user_ids: tuple[UserId, ...] = ()
+    label_ids: tuple[LabelId, ...] = ()
+    spot: bool | None = None
+    remote_config: dict[str, object] | None = None
+
+
+class UpdateStudio(_Body, frozen=True, kw_only=True):
+    """PUT /studios/{sessionId}. What is left out stays."""
+
+    name: str | None = None
+    description: str | None = None
+    configuration: Configuration | None = None
+    is_private: bool | None = None
+    allowed_user_ids: tuple[UserId, ...] | None = None
+    label_ids: tuple[LabelId, ...] | None = None
+
+
+class StartStudio(_Body, frozen=True, kw_only=True):
+    """PUT /studios/{sessionId}/start. Holds for the session that starts, and reverts after it."""
+
+    configuration: SessionConfiguration = SessionConfiguration()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a request may refer to."""
+
+    templates: Mapping[str, TemplateFacts]
+    compute_env_ids: frozenset[ComputeEnvId]
+    user_ids: frozenset[UserId]
+    label_ids: frozenset[LabelId]
+    settings: WorkspaceSettings
+
+
+def parse_template(tool_url: str, templates: Mapping[str, TemplateFacts]) -> str | None:
+    """Return the name of the template that `tool_url` means, or None if there is none."""
+    name, _, tag = tool_url.partition(":")
+    facts = templates.get(name)
+    return name if facts is not None and tag in {"", facts.tag} else None
+
+
+def problems_of_create(request: CreateStudio, world: World) -> list[str]:
+    return [
+        *problems_of_name(request.name),
+        *_description(request.description),
+        *_template(request.data_studio_tool_url, world),
+        *_compute_env(request.compute_env_id, world),
+        *_configuration(request.configuration, world),
+        *_people(request.allowed_user_ids, world),
+        *_labels(request.label_ids, world),
+        *_unavailable(request),
+    ]
+
+
+def problems_of_update(request: UpdateStudio, world: World) -> list[str]:
+    return [
+        *(() if request.name is None else problems_of_name(request.name)),
+        *_description(request.description or ""),
+        *(() if request.configuration is None else _configuration(request.configuration, world)),
+        *_people(request.allowed_user_ids or (), world),
+        *_labels(request.label_ids or (), world),
+    ]
+
+
+def problems_of_start(request: StartStudio, world: World) -> list[str]:
+    wanted = request.configuration
+    return [
+        *_lifespan(wanted.lifespan_hours, world),
+        *_environment(wanted.environment),
+        *_resources(cpu=wanted.cpu, memory=wanted.memory, gpu=wanted.gpu),
+    ]
+
+
+def problems_of_settings(settings: WorkspaceSettings) -> list[str]:
+    problems = list(_hours(settings.lifespan_hours))
+    if settings.running_sessions_max is not None and settings.running_sessions_max < 1:
+        problems.append("The limit of running sessions is at least 1: leave it out for no limit.")
+    return problems
+
+
+def problems_of_name(name: str) -> list[str]:
+    """What is wrong with a Studio's name; empty if nothing is."""
+    if not name.strip():
+        return ["The name is empty: give the Studio a name."]
+    if len(name) > NAME_LENGTH_MAX:
+        return [f"The name has {len(name)} characters: shorten it to {NAME_LENGTH_MAX}."]
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+        return ["The name contains a control character: use letters, digits and punctuation."]
+    if name != name.strip():
+        return ["The name begins or ends with a space: remove it."]
+    return []
+
+
+def _description(description: str) -> Iterator[str]:
+    if len(description) > DESCRIPTION_LENGTH_MAX:
+        yield (
+            f"The description has {len(description)} characters: "
+            f"shorten it to {DESCRIPTION_LENGTH_MAX}."
+        )
+    if "\0" in description:
+        yield "The description contains a NUL character: remove it."
+
+
+def _template(tool_url: str, world: World) -> Iterator[str]:
+    if parse_template(tool_url, world.templates) is None:
+        offered = ", ".join(f"{name}:{t.tag}" for name, t in sorted(world.templates.items()))
+        yield f"There is no template “{tool_url}”: choose one of {offered or 'none installed'}."
+
+
+def _compute_env(compute_env_id: ComputeEnvId, world: World) -> Iterator[str]:
+    if compute_env_id not in world.compute_env_ids:
+        offered = ", ".join(sorted(world.compute_env_ids))
+        yield f"There is no compute environment “{compute_env_id}”: choose one of {offered}."
+
+
+def _configuration(wanted: Configuration, world: World) -> Iterator[str]:
+    yield from _lifespan(wanted.lifespan_hours, world)
+    yield from _environment(wanted.environment)
+    yield from _resources(cpu=wanted.cpu, memory=wanted.memory, gpu=wanted.gpu)
+    if wanted.mount_data or wanted.mount_data_v2:
+        yield "Mounting data is not available here yet: leave mountData out."
+    if wanted.conda_environment:
+        yield "Conda packages need a built image, not available here yet: install them later."
+    if wanted.ssh_enabled:
+        yield "SSH is not available here yet: leave sshEnabled out."
+
+
+def _lifespan(hours: int | None, world: World) -> Iterator[str]:
+    locked = world.settings.lifespan_hours
+    if hours is not None and locked is not None and hours != locked:
+        yield (
+            f"The workspace sets the lifespan to {_spoken(locked)}: leave lifespanHours out, "
+            "or ask an Owner or Admin to change the workspace's setting."
+        )
+        return
+    yield from _hours(hours)
+
+
+def _spoken(hours: int) -> str:
+    return "keep running" if hours == KEEP_RUNNING else f"{hours} hours"
+
+
+def _hours(hours: int | None) -> Iterator[str]:
+    if hours is not None and not 0 <= hours <= LIFESPAN_HOURS_MAX:
+        yield (
+            f"A lifespan of {hours} hours is not possible: choose 1 to {LIFESPAN_HOURS_MAX}, "
+            "or 0 to keep running."
+        )
+
+
+def _environment(environment: Mapping[str, str]) -> Iterator[str]:
+    if len(environment) > VARIABLES_MAX:
+        yield f"There are {len(environment)} environment variables: use {VARIABLES_MAX} at most."
+        return
+    for name, value in environment.items():
+        if not _VARIABLE_NAME.fullmatch(name):
+            yield (
+                f"{name[:NAME_LENGTH_MAX]!r} is no name for an environment variable: "
+                "use letters, digits and _, not beginning with a digit."
+            )
+        elif name.startswith(RESERVED_PREFIX):
+            yield f"{name} is reserved for Studios: choose a name without {RESERVED_PREFIX}."
+        elif "\0" in value:
+            yield f"The value of {name} contains a NUL character: remove it."
+        elif len(value.encode(errors="replace")) > VARIABLE_BYTES_MAX:
+            yield f"The value of {name} is over {VARIABLE_BYTES_MAX} bytes: put it into a file."
+
+
+def _resources(*, cpu: int | None, memory: int | None, gpu: int | None) -> Iterator[str]:
+    if cpu is not None and not 1 <= cpu <= CPU_MAX:
+        yield f"{cpu} CPUs are not possible: choose 1 to {CPU_MAX}."
+    if memory is not None and not MEMORY_MIB_MIN <= memory <= MEMORY_MIB_MAX:
+        yield (
+            f"{memory} MiB of memory are not possible: choose {MEMORY_MIB_MIN} to {MEMORY_MIB_MAX}."
+        )
+    if gpu is not None and not 0 <= gpu <= GPU_MAX:
+        yield f"{gpu} GPUs are not possible: choose 0 to {GPU_MAX}."
+
+
+def _people(ids: tuple[UserId, ...], world: World) -> Iterator[str]:
+    for user_id in sorted(set(ids) - world.user_ids):
+        yield f"There is no user {user_id} in this workspace: take the id from the list of users."
+
+
+def _labels(ids: tuple[LabelId, ...], world: World) -> Iterator[str]:
+    for label_id in sorted(set(ids) - world.label_ids):
+        yield f"There is no label {label_id}: take the id from the list of labels."
+
+
+def _unavailable(request: CreateStudio) -> Iterator[str]:
+    if request.initial_checkpoint_id is not None:
+        yield "Starting from a checkpoint is not available here yet: leave initialCheckpointId out."
+    if request.spot:
+        yield "Spot machines are not available here yet: leave spot out."
+    if request.remote_config is not None:
+        yield "Git repositories are not available here yet: leave remoteConfig out."
