@@ -1,6 +1,6 @@
-"""What people and agents can ask of the control plane. **Start here.**
+"""What people and agents can ask of the control plane.
 
-Each command is one transaction: read the Studio, ask `access`, `validation` and `lifecycle`, write
+**Start here.** Each command is one transaction: read the Studio, ask `access`, `validation` and `lifecycle`, write
 what they say, tell the bus. Nothing here talks to an engine; that is the reconciler's, which finds
 what is left to do in the database. So a command is done once it is written down, and repeating it
 changes nothing.
@@ -8,10 +8,10 @@ changes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from control_plane.validation import CreateStudio, StartStudio, UpdateStudio
 
 LIST_MAX = 100
+Studios: TypeAlias = "list[Studio]"
+EdgeSessions: TypeAlias = "list[EdgeSession]"
 
 
 class StudioService:
@@ -56,8 +58,13 @@ class StudioService:
     # ── People's commands ────────────────────────────────────────────────────
 
     async def list(
-        self, person: Person, *, search: str = "", max: int = LIST_MAX, offset: int = 0
-    ) -> tuple[list[Studio], int]:
+        self,
+        person: Person,
+        *,
+        search: str = "",
+        max: int = LIST_MAX,  # noqa: A002  the public API's word
+        offset: int = 0,
+    ) -> tuple[Studios, int]:
         """Studios whose name, id or description contains `search`, newest first, and how many."""
         raise NotImplementedError
 
@@ -105,7 +112,7 @@ class StudioService:
     async def connect_decision(self, user_id: UserId, session_id: SessionId) -> ConnectDecision:
         raise NotImplementedError
 
-    async def edge_sessions(self) -> list[EdgeSession]:
+    async def edge_sessions(self) -> EdgeSessions:
         raise NotImplementedError
 
     async def edge_session(self, session_id: SessionId) -> EdgeSession | None:
@@ -117,7 +124,7 @@ class StudioService:
         """A member by id; None for people without a role."""
         raise NotImplementedError
 
-    async def list_users(self, actor: Person) -> list[Person]:
+    async def list_users(self, actor: Person) -> Sequence[Person]:
         raise NotImplementedError
 
     async def add_user(
@@ -138,10 +145,10 @@ class StudioService:
     ) -> WorkspaceSettings:
         raise NotImplementedError
 
-    async def compute_envs(self, person: Person) -> list[ComputeEnv]:
+    async def compute_envs(self, person: Person) -> Sequence[ComputeEnv]:
         raise NotImplementedError
 
-    async def labels(self, person: Person) -> list[Label]:
+    async def labels(self, person: Person) -> Sequence[Label]:
         raise NotImplementedError
 
     async def ensure_workspace(self, *, work_dir: str) -> None:
