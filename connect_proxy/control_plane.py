@@ -1,0 +1,137 @@
+"""Calls to the control plane. Any of them may fail; nothing here loses state by it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import aiohttp
+import structlog
+
+from common.edge_messages import (
+    FEED_HEARTBEAT_SECONDS,
+    FeedLine,
+    PresenceReport,
+    RedeemRequest,
+    RenewRequest,
+    TokenReply,
+)
+from common.loopback import LoopbackResolver
+from common.wire import MalformedMessageError, decode, encode
+
+if TYPE_CHECKING:
+    import random
+
+    from common.clock import Clock
+    from common.secret import Secret
+    from connect_proxy.sessions import SessionDirectory
+
+_log = structlog.get_logger()
+T = TypeVar("T")
+
+CALL_SECONDS_MAX = 5.0
+_FEED_SILENT_SECONDS_MAX = 3 * FEED_HEARTBEAT_SECONDS
+_FEED_LINE_BYTES_MAX = 256 * 1024
+_RETRY_SECONDS_MIN = 0.2
+_RETRY_SECONDS_MAX = 5.0
+
+
+class ControlPlaneUnavailableError(Exception):
+    """No answer, or one that makes no sense; try again later."""
+
+
+class TokenRefusedError(Exception):
+    """The control plane knows no such code, token or person any more."""
+
+
+class ControlPlane:
+    """The control plane, as the edge sees it."""
+
+    def __init__(self, url: str, token: Secret, clock: Clock, rng: random.Random) -> None:
+        """`url` is `http(s)://host:port` or `unix:/path`."""
+        path = url.removeprefix("unix:")
+        unix = path != url
+        self._base = "http://control-plane" if unix else url.rstrip("/")
+        connector: aiohttp.BaseConnector
+        if unix:
+            connector = aiohttp.UnixConnector(path)
+        else:
+            connector = aiohttp.TCPConnector(resolver=LoopbackResolver())
+        self._http = aiohttp.ClientSession(
+            connector=connector,
+            headers={"Authorization": f"Bearer {token.reveal()}"},
+            read_bufsize=_FEED_LINE_BYTES_MAX,
+        )
+        self._clock = clock
+        self._rng = rng
+        self.feed_alive = False
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def signing_keys(self) -> str:
+        """Return the JWKS document."""
+        return (await self._call("GET", "/.well-known/jwks.json")).decode()
+
+    async def redeem(self, code: str, host: str) -> str:
+        """Exchange a login code for a connect token."""
+        body = encode(RedeemRequest(code=code, host=host))
+        return self._parsed(await self._call("POST", "/api/edge/v1/redeem", body), TokenReply).token
+
+    async def renew(self, token: str) -> str:
+        """Return a fresh token for the same person, session and host."""
+        body = encode(RenewRequest(token=token))
+        return self._parsed(await self._call("POST", "/api/edge/v1/renew", body), TokenReply).token
+
+    async def report_presence(self, report: PresenceReport) -> None:
+        await self._call("PUT", "/api/edge/v1/presence", encode(report))
+
+    async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS_MAX)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        try:
+            async with self._http.request(
+                method, self._base + path, data=body, headers=headers, timeout=timeout
+            ) as response:
+                content = await response.read()
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ControlPlaneUnavailableError(str(error) or type(error).__name__) from None
+        if status in (400, 401, 403, 404):
+            raise TokenRefusedError(content.decode("utf-8", "replace")[:500])
+        if status >= 300:
+            raise ControlPlaneUnavailableError(f"it answered {status}")
+        return content
+
+    def _parsed(self, content: bytes, kind: type[T]) -> T:
+        try:
+            return decode(content, kind)
+        except MalformedMessageError as error:
+            raise ControlPlaneUnavailableError(str(error)) from None
+
+    async def follow_feed(self, directory: SessionDirectory) -> None:
+        """Keep `directory` up to date until cancelled, reconnecting with jittered back-off."""
+        delay = _RETRY_SECONDS_MIN
+        while True:
+            try:
+                await self._read_feed(directory)
+                delay = _RETRY_SECONDS_MIN
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                if self.feed_alive:
+                    delay = _RETRY_SECONDS_MIN
+                _log.info("feed_lost", reason=str(error) or type(error).__name__, retry_in=delay)
+            self.feed_alive = False
+            await self._clock.sleep(delay * self._rng.uniform(0.5, 1.0))
+            delay = min(_RETRY_SECONDS_MAX, delay * 2)
+
+    async def _read_feed(self, directory: SessionDirectory) -> None:
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CALL_SECONDS_MAX, sock_read=_FEED_SILENT_SECONDS_MAX
+        )
+        url = self._base + "/api/edge/v1/feed"
+        async with self._http.get(url, timeout=timeout) as response:
+            response.raise_for_status()
+            directory.begin()
+            async for raw in response.content:
+                if raw.strip():
+                    directory.apply(decode(raw, FeedLine))
+                self.feed_alive = directory.known

@@ -1,0 +1,114 @@
+"""The two doors that aren't for people: parking a tunnel, and the agent's own endpoints.
+
+Both take a bearer token and no cookie. What a page can make a browser send never opens them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from common.http1.fields import end_to_end
+from common.http1.site import Forward, Switch
+from common.ids import RunNumber, parse_session_id
+from common.tokens import (
+    AGENT_AUDIENCE,
+    AgentClaims,
+    InvalidTokenError,
+    StudioClaims,
+    studio_audience,
+)
+from connect_proxy import rewrite
+from connect_proxy.parked import ParkedConnection
+
+if TYPE_CHECKING:
+    from common.http1.head import RequestHead
+    from common.http1.relay import Downstream
+    from common.http1.replies import Reply
+    from common.tokens import TokenVerifier
+    from connect_proxy.refusals import Refusals
+    from connect_proxy.routing import SessionRoute
+    from connect_proxy.sessions import SessionDirectory
+    from connect_proxy.tunnels import Tunnels
+
+TUNNEL_PATH = b"/_connect/tunnel"
+TUNNEL_PROTOCOL = b"studio-tunnel/1"
+
+
+class Gates:
+    """See the module."""
+
+    def __init__(
+        self,
+        *,
+        scheme: bytes,
+        verifier: TokenVerifier,
+        directory: SessionDirectory,
+        tunnels: Tunnels,
+        refusals: Refusals,
+    ) -> None:
+        self._scheme = scheme
+        self._verifier = verifier
+        self._directory = directory
+        self._tunnels = tunnels
+        self._refusals = refusals
+
+    def reserved(
+        self, downstream: Downstream, head: RequestHead, place: SessionRoute
+    ) -> Reply | Forward:
+        """Pass a call of the agent's own endpoints, for bearers of the right token only."""
+        try:
+            self._verifier.verify(
+                _bearer(head), StudioClaims, audience=studio_audience(place.session_id)
+            )
+        except InvalidTokenError as error:
+            return self._refusals.refuse(
+                downstream, head, 401, "studio_token", f"{error}".capitalize() + "."
+            )
+        rewritten = rewrite.to_session(
+            head,
+            cookies=b"",
+            client=downstream.client,
+            scheme=self._scheme,
+            request_id=downstream.request_id,
+            claims=None,
+        )
+        return Forward(self._tunnels.of(place.session_id), rewritten, end_to_end)
+
+    def tunnel(
+        self, downstream: Downstream, head: RequestHead, *, draining: bool
+    ) -> Reply | Switch:
+        """Park a connection of an agent, see docs/tunnel-protocol.md."""
+        if head.fields.get(b"upgrade", b"").strip().lower() != TUNNEL_PROTOCOL:
+            return self._refusals.refuse(
+                downstream, head, 426, "tunnel_version", "This edge speaks studio-tunnel/1."
+            )
+        try:
+            claims = self._verifier.verify(_bearer(head), AgentClaims, audience=AGENT_AUDIENCE)
+            session_id = parse_session_id(claims.sid)
+        except (InvalidTokenError, ValueError) as error:
+            return self._refusals.refuse(
+                downstream, head, 401, "agent_token", f"{error}".capitalize() + "."
+            )
+        tunnels = self._tunnels.of(session_id)
+        session = self._directory.get(session_id)
+        run = RunNumber(claims.run)
+        newest = session.run_number if session is not None else 0
+        if run < newest or not tunnels.admit(run):
+            return self._refusals.refuse(
+                downstream, head, 409, "old_run", "A newer run is connected."
+            )
+        if draining or tunnels.full:
+            return self._refusals.refuse(
+                downstream, head, 503, "tunnel_full", "This edge takes no more."
+            )
+        connection = ParkedConnection(tunnels, run)
+        reply = (
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %b\r\n"
+            b"Studio-Tunnel-Want: %d\r\n\r\n"
+        )
+        return Switch(reply % (TUNNEL_PROTOCOL, tunnels.wanted), connection.adopt)
+
+
+def _bearer(head: RequestHead) -> str:
+    kind, _, token = head.fields.get(b"authorization", b"").partition(b" ")
+    return token.strip().decode("latin-1") if kind.lower() == b"bearer" else ""

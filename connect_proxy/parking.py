@@ -1,0 +1,41 @@
+"""How many tunnel connections to ask an agent for. Pure.
+
+An agent opens a new connection for each one that turns busy, so a steady load never waits. A burst
+does; then twice as many are wanted, until a minute passes without a wait.
+"""
+
+from __future__ import annotations
+
+PARKED_MIN = 2
+PARKED_MAX = 64
+QUIET_SECONDS = 60.0
+
+
+class Parking:
+    """The number wanted for one session, and when it last changed."""
+
+    __slots__ = ("_changed_at", "wanted")
+
+    def __init__(self) -> None:
+        self.wanted = PARKED_MIN
+        self._changed_at = 0.0
+
+    def request_waited(self, now: float) -> bool:
+        """A request found nothing parked; return whether more are wanted than before.
+
+        All requests of one burst wait at once; they count as one reason to double, because the
+        agent hasn't had time to follow yet.
+        """
+        if self.wanted >= PARKED_MAX or now - self._changed_at < 0.05:
+            return False
+        self.wanted = min(PARKED_MAX, self.wanted * 2)
+        self._changed_at = now
+        return True
+
+    def quiet(self, now: float) -> bool:
+        """Time passed; return whether fewer are wanted than before."""
+        if self.wanted <= PARKED_MIN or now - self._changed_at < QUIET_SECONDS:
+            return False
+        self.wanted = max(PARKED_MIN, self.wanted // 2)
+        self._changed_at = now
+        return True

@@ -1,0 +1,170 @@
+"""Who is connected to which session, and the end of connections whose right has ended.
+
+A person is connected while a WebSocket of theirs is open, and for a minute after their last
+request. The control plane hears of it every 30 s and whenever somebody comes or goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from common.edge_messages import Connection, EdgeSession, PresenceReport
+from connect_proxy.control_plane import ControlPlaneUnavailableError, TokenRefusedError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from common.clock import Clock
+    from common.ids import SessionId
+    from connect_proxy.control_plane import ControlPlane
+    from connect_proxy.grants import Grant, Grants
+
+_log = structlog.get_logger()
+_REPORT_SECONDS = 30.0
+_COALESCE_SECONDS = 1.0
+_ASK_AGAIN_SECONDS = 1.0
+_PRESENT_SECONDS = 60.0
+_PEOPLE_MAX = 10_000
+
+
+@dataclass(slots=True)
+class Visit:
+    """One person at one session through this edge."""
+
+    session_id: SessionId
+    user_id: int
+    host: str
+    token: str
+    since: datetime
+    last_active: datetime
+    websockets: set[asyncio.Transport] = field(default_factory=set)
+
+
+class Presence:
+    """All visits at this edge."""
+
+    def __init__(
+        self, *, edge_id: str, control_plane: ControlPlane, grants: Grants, clock: Clock
+    ) -> None:
+        self._edge_id = edge_id
+        self._control_plane = control_plane
+        self._grants = grants
+        self._clock = clock
+        self._visits: dict[tuple[SessionId, int], Visit] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def websockets(self) -> int:
+        return sum(len(visit.websockets) for visit in self._visits.values())
+
+    @property
+    def people(self) -> int:
+        return len(self._visits)
+
+    def seen(self, session_id: SessionId, host: str, grant: Grant) -> Visit | None:
+        """Note a request; returns the person's visit."""
+        key = session_id, grant.claims.sub
+        visit = self._visits.get(key)
+        now = self._clock.now()
+        if visit is None:
+            if len(self._visits) >= _PEOPLE_MAX:
+                return None
+            visit = Visit(session_id, grant.claims.sub, host, grant.token, now, now)
+            self._visits[key] = visit
+            self._changed.set()
+        visit.last_active = now
+        visit.token = grant.token
+        return visit
+
+    def sweep(self, now: float) -> None:
+        """Forget people who left."""
+        del now
+        today = self._clock.now()
+        for key, visit in list(self._visits.items()):
+            idle = (today - visit.last_active).total_seconds()
+            if not visit.websockets and idle > _PRESENT_SECONDS:
+                del self._visits[key]
+                self._changed.set()
+
+    async def report_forever(self) -> None:
+        """Tell the control plane, until cancelled."""
+        while True:
+            self._changed.clear()
+            report = PresenceReport(
+                edge_id=self._edge_id,
+                connections=tuple(
+                    Connection(
+                        session_id=visit.session_id,
+                        user_id=visit.user_id,
+                        since=visit.since,
+                        last_active=visit.last_active,
+                    )
+                    for visit in self._visits.values()
+                ),
+            )
+            try:
+                await self._control_plane.report_presence(report)
+            except (ControlPlaneUnavailableError, TokenRefusedError) as error:
+                _log.info("presence_not_reported", reason=str(error))
+            await self._renew_aged()
+            await self._clock.sleep(_COALESCE_SECONDS)
+            await self._pause()
+
+    async def _renew_aged(self) -> None:
+        """Renew tokens of people who only have WebSockets open, so that they can be rechecked."""
+        for visit in list(self._visits.values()):
+            grant = self._grants.find((visit.token,), visit.host)
+            if grant is None or not visit.websockets or self._grants.now() < grant.renew_at:
+                continue
+            try:
+                visit.token = await self._control_plane.renew(visit.token)
+            except (ControlPlaneUnavailableError, TokenRefusedError) as error:
+                _log.info("token_not_renewed", session=visit.session_id, reason=str(error))
+
+    async def _pause(self) -> None:
+        """Return at the next change, or when the next regular report is due."""
+        async with asyncio.TaskGroup() as group:
+            waits = [
+                group.create_task(self._changed.wait()),
+                group.create_task(self._clock.sleep(_REPORT_SECONDS)),
+            ]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+
+    async def recheck(self, session: EdgeSession) -> None:
+        """Ask again about everybody with an open WebSocket; end those who may not stay."""
+        for visit in [v for v in self._visits.values() if v.session_id == session.session_id]:
+            if visit.websockets and not await self._may_stay(visit):
+                _log.info(
+                    "access_revoked",
+                    session=session.session_id,
+                    user=visit.user_id,
+                    closed=len(visit.websockets),
+                )
+                for transport in list(visit.websockets):
+                    transport.abort()
+
+    async def _may_stay(self, visit: Visit) -> bool:
+        """Ask until there is an answer: the right was changed, nobody may keep it by an outage."""
+        while True:
+            try:
+                visit.token = await self._control_plane.renew(visit.token)
+            except TokenRefusedError:
+                return False
+            except ControlPlaneUnavailableError:
+                await self._clock.sleep(_ASK_AGAIN_SECONDS)
+                continue
+            grant = self._grants.check(visit.token, visit.host)
+            return grant is not None and not grant.claims.refused
+
+    def end_session(self, session_id: SessionId) -> None:
+        """Close every WebSocket of a session that is gone."""
+        for visit in self._visits.values():
+            if visit.session_id == session_id:
+                for transport in list(visit.websockets):
+                    transport.abort()
