@@ -1,0 +1,20 @@
+"""The command line `studios`, and `studios up`: everything on one machine in one process.
+
+**Start here:** `__main__`, then `commands.lifecycle` for a typical command and `up.command` for
+the whole system.
+
+- `__main__`      the commands, and the end of every error
+- `commands`      what one types, a small module each
+- `up`            `studios up`
+- `client`        the API as methods
+- `transport`     one request and its answer; every error translated
+- `shapes`        what the API answers
+- `names`         which Studio or template a person means
+- `phases`        phases of a start with their durations (pure)
+- `waiting`       `--wait`: look until a status is reached, showing phases
+- `output`        tables, sheets and JSON
+- `credentials`   where commands are sent, and with which token
+- `config`        the environment, read once
+- `surroundings`  what every command gets from outside
+- `failures`      failures and their exit codes
+"""

@@ -1,0 +1,73 @@
+"""The command `studios`.
+
+**Start here.** Every command is a function in `commands`; what it can't do it says by raising one
+of `failures`, which click prints as one sentence. Anything else that is raised is a bug of ours:
+the person gets a sentence, and the traceback goes to a file.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+
+import click
+
+from studios.commands.adding import add
+from studios.commands.lifecycle import delete, extend, start, stop
+from studios.commands.listing import list_studios, templates, view
+from studios.commands.login import login
+from studios.commands.logs import logs
+from studios.commands.users import users
+from studios.failures import INTERRUPTED_EXIT_CODE
+from studios.up.command import up
+
+EPILOG = """\b
+Environment:
+  STUDIOS_URL, STUDIOS_TOKEN  where commands are sent, and the token for it;
+                              else what `studios login` stored, else the
+                              `studios up` of this machine
+  STUDIOS_DATA_DIR            data folder of that `studios up`
+                              (/var/lib/studios)
+
+\b
+Exit codes:
+  0 done   1 failed   2 wrong command line   3 no such thing
+  4 refused or not logged in   5 unreachable   6 --wait timed out
+
+\b
+Completion in bash (zsh and fish alike):
+  eval "$(_STUDIOS_COMPLETE=bash_source studios)"
+"""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Interactive analysis sessions in the browser that never lose work."""
+
+
+for command in (
+    up, login, list_studios, view, add, start, stop, extend, delete, templates, logs, users
+):  # fmt: skip
+    cli.add_command(command)
+
+
+def main() -> None:
+    try:
+        cli.main(prog_name="studios")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED_EXIT_CODE)
+    except Exception:  # noqa: BLE001 - the last stop: no traceback is shown to a person
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="studios-", suffix=".log", delete=False, encoding="utf-8"
+        ) as report:
+            traceback.print_exc(file=report)
+        print(
+            f"Error: this is a bug in studios, please report it with {report.name}.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The API as methods: what commands ask of a control plane."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from studios import transport
+from studios.failures import NotFoundError
+from studios.names import looks_like_id, select
+from studios.shapes import (
+    ComputeEnvs,
+    LoginLink,
+    LoginLinkRequest,
+    NewRole,
+    NewUser,
+    Scope,
+    ScopedToken,
+    Studio,
+    StudioPage,
+    StudioReply,
+    Templates,
+    UserInfo,
+    UserReply,
+    Users,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from studios.credentials import Credentials
+    from studios.shapes import ComputeEnv, NewStudio, Template, User
+    from studios.transport import Transport
+
+PAGE_SIZE = 100  # the API's own limit
+
+
+class Client:
+    """What commands may ask. Every method raises `studios.failures` only."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @property
+    def url(self) -> str:
+        return self._transport.url
+
+    async def studios(self, search: str = "") -> list[Studio]:
+        """Return all Studios that match, whatever their number."""
+        found: list[Studio] = []
+        while True:
+            query = {"max": str(PAGE_SIZE), "offset": str(len(found))}
+            if search:
+                query["search"] = search
+            page = await self._transport.call("GET", "/studios", StudioPage, query=query)
+            found += page.studios
+            if not page.studios or len(found) >= page.total_size:
+                return found
+
+    async def studio(self, session_id: str) -> Studio:
+        return await self._transport.call("GET", _studio(session_id), Studio)
+
+    async def find(self, name_or_id: str) -> Studio:
+        """Return the Studio of that id, else the only one of that name."""
+        if looks_like_id(name_or_id):
+            try:
+                return await self.studio(name_or_id)
+            except NotFoundError:
+                pass  # eight hex digits are a fine name, too
+        return select(name_or_id, await self.studios())
+
+    async def create(self, new: NewStudio, *, auto_start: bool) -> Studio:
+        query = {"autoStart": "true"} if auto_start else {}
+        reply = await self._transport.call("POST", "/studios", StudioReply, query=query, body=new)
+        return reply.studio
+
+    async def start(self, session_id: str) -> Studio:
+        await self._transport.send("PUT", f"{_studio(session_id)}/start", body={})
+        return await self.studio(session_id)
+
+    async def stop(self, session_id: str) -> Studio:
+        await self._transport.send("PUT", f"{_studio(session_id)}/stop")
+        return await self.studio(session_id)
+
+    async def extend(self, session_id: str) -> Studio:
+        await self._transport.send("POST", f"{_studio(session_id)}/lifespan")
+        return await self.studio(session_id)
+
+    async def delete(self, session_id: str) -> None:
+        await self._transport.send("DELETE", _studio(session_id))
+
+    async def templates(self) -> tuple[Template, ...]:
+        reply = await self._transport.call("GET", "/studios/templates", Templates)
+        return reply.templates
+
+    async def me(self) -> str:
+        """Return the name of the person whose token this is."""
+        reply = await self._transport.call("GET", "/user-info", UserInfo)
+        return reply.user.user_name
+
+    async def users(self) -> tuple[User, ...]:
+        return (await self._transport.call("GET", "/users", Users)).users
+
+    async def add_user(self, name: str, role: str) -> User:
+        body = NewUser(user_name=name, role=role)
+        return (await self._transport.call("POST", "/users", UserReply, body=body)).user
+
+    async def set_role(self, user_id: int, role: str) -> User:
+        body = NewRole(role=role)
+        reply = await self._transport.call("PUT", f"/users/{user_id}", UserReply, body=body)
+        return reply.user
+
+    async def remove_user(self, user_id: int) -> None:
+        await self._transport.send("DELETE", f"/users/{user_id}")
+
+    async def login_link(self, user_name: str | None) -> str:
+        """Return a link that logs a browser in once, as that user or as oneself."""
+        body = LoginLinkRequest(user_name=user_name)
+        return (await self._transport.call("POST", "/login-links", LoginLink, body=body)).url
+
+    @asynccontextmanager
+    async def log(
+        self, studio: Studio, *, tail: int, follow: bool
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Yield a session's log piece by piece; with `follow` it ends with the session."""
+        grant = await self._transport.call(
+            "POST", f"{_studio(studio.session_id)}/token", ScopedToken, body=Scope(scope="log")
+        )
+        url = f"{(studio.studio_url or '').rstrip('/')}/.studio/log"
+        query = {"tail": str(tail), "follow": "1" if follow else "0"}
+        async with self._transport.stream(url, token=grant.token, query=query) as pieces:
+            yield pieces
+
+    async def compute_envs(self) -> tuple[ComputeEnv, ...]:
+        reply = await self._transport.call("GET", "/compute-envs", ComputeEnvs)
+        return reply.compute_envs
+
+
+@asynccontextmanager
+async def connect(
+    credentials: Credentials, *, unix_socket: Path | None = None
+) -> AsyncIterator[Client]:
+    """Yield a client for one control plane, reached through `unix_socket` where one is given."""
+    async with transport.connect(credentials, unix_socket=unix_socket) as open_transport:
+        yield Client(open_transport)
+
+
+def _studio(session_id: str) -> str:
+    return f"/studios/{quote(session_id, safe='')}"

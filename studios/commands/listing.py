@@ -1,0 +1,137 @@
+"""`list`, `view` and `templates`: what there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from studios.commands.options import awaited, studio_argument
+from studios.names import short_name
+from studios.output import (
+    format_option,
+    print_json,
+    print_sheet,
+    print_table,
+    show_status,
+    show_time,
+)
+from studios.shapes import StudioPage, Templates
+from studios.surroundings import Surroundings, pass_surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from studios.shapes import Studio
+
+
+@click.command("list")
+@click.option("--search", default="", metavar="TEXT", help="Only Studios that match.")
+@format_option
+@pass_surroundings
+@awaited
+async def list_studios(surroundings: Surroundings, search: str, output: str) -> None:
+    """List all Studios."""
+    async with surroundings.client() as client:
+        studios = await client.studios(search)
+    if output == "json":
+        page = StudioPage(studios=tuple(studios), total_size=len(studios))
+        print_json(surroundings.out, page)
+        return
+    if not studios:
+        surroundings.say(
+            "No Studio matches."
+            if search
+            else "There are no Studios yet: make one with `studios add NAME --template jupyterlab`."
+        )
+        return
+    print_table(
+        surroundings.out,
+        ("ID", "NAME", "STATUS", "TOOL", "OWNER", "URL"),
+        (
+            (
+                studio.session_id,
+                studio.name,
+                show_status(studio.status),
+                studio.template.tool if studio.template else "",
+                studio.user.user_name if studio.user else "",
+                studio.studio_url or "",
+            )
+            for studio in studios
+        ),
+    )
+
+
+@click.command()
+@studio_argument
+@format_option
+@pass_surroundings
+@awaited
+async def view(surroundings: Surroundings, name: str, output: str) -> None:
+    """Show one Studio with its progress and settings."""
+    async with surroundings.client() as client:
+        studio = await client.find(name)
+    if output == "json":
+        print_json(surroundings.out, studio)
+    else:
+        print_sheet(surroundings.out, _facts(studio))
+
+
+@click.command()
+@format_option
+@pass_surroundings
+@awaited
+async def templates(surroundings: Surroundings, output: str) -> None:
+    """List the tools that a new Studio can have."""
+    async with surroundings.client() as client:
+        found = await client.templates()
+    if output == "json":
+        print_json(surroundings.out, Templates(templates=found, total_size=len(found)))
+        return
+    print_table(
+        surroundings.out,
+        ("TEMPLATE", "TOOL", "STATUS", "IMAGE"),
+        ((short_name(t), t.tool, t.status, t.repository) for t in found),
+    )
+
+
+def _facts(studio: Studio) -> Iterator[tuple[str, str]]:
+    info = studio.status_info
+    yield "Name", studio.name
+    yield "Id", studio.session_id
+    yield "Status", show_status(info.status)
+    yield "Message", info.message or ""
+    yield "Stop reason", info.stop_reason or ""
+    yield "URL", studio.studio_url or ""
+    yield "Description", studio.description or ""
+    yield "Owner", studio.user.user_name if studio.user else ""
+    yield "Tool", studio.template.tool if studio.template else ""
+    yield "Image", studio.template.repository if studio.template else ""
+    yield "Runs in", studio.compute_env.name if studio.compute_env else ""
+    yield "Private", "yes" if studio.is_private else ""
+    yield "Lifespan", _lifespan(studio.effective_lifespan_hours)
+    yield from _configuration(studio)
+    for connection in studio.active_connections or ():
+        yield "Connected", connection.user_name
+    for step in studio.progress or ():
+        yield "Progress", f"{step.status}: {step.message}"
+        for warning in step.warnings or ():
+            yield "Warning", warning
+    yield "Created", show_time(studio.date_created)
+    yield "Last started", show_time(studio.last_started)
+
+
+def _configuration(studio: Studio) -> Iterator[tuple[str, str]]:
+    configuration = studio.configuration
+    if configuration is None:
+        return
+    yield "CPUs", str(configuration.cpu or "")
+    yield "GPUs", str(configuration.gpu or "")
+    yield "Memory", f"{configuration.memory} MiB" if configuration.memory else ""
+    yield "Environment", " ".join(sorted(configuration.environment or {}))
+
+
+def _lifespan(hours: int | None) -> str:
+    if hours is None:
+        return ""
+    return f"{hours} h" if hours else "keep running"

@@ -1,0 +1,117 @@
+"""`up`: its options, the checks before anything is changed, and the process around the system."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import uvloop
+
+from common import log
+from studios.config import DATA_DIR
+from studios.failures import CommandError
+from studios.surroundings import Surroundings, pass_surroundings
+from studios.up import checks, folder, system
+from studios.up.plan import DOMAIN, PORT, Plan
+from studios.up.signals import Wishes
+
+_WORK_DIR_SCHEMES = ("file", "s3", "gs", "az")
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
+_PORT_MAX = 65535
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default=DATA_DIR,
+    show_default=True,
+    help="Where everything is kept.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, _PORT_MAX),
+    default=PORT,
+    show_default=True,
+    help="The only port that is opened.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--domain",
+    default=DOMAIN,
+    show_default=True,
+    help="Name of the page; sessions are a<id> below it.",
+)
+@click.option(
+    "--work-dir", default="", metavar="URL", help="Work directory.  [default: DATA_DIR/work]"
+)
+@click.option("--demo", is_flag=True, help="Have a running JupyterLab Studio `demo`.")
+@pass_surroundings
+def up(
+    surroundings: Surroundings,
+    *,
+    data_dir: Path,
+    port: int,
+    host: str,
+    domain: str,
+    work_dir: str,
+    demo: bool,
+) -> None:
+    """Run everything on this machine: control plane and edge, in one process.
+
+    Stays in the foreground. Ctrl-C stops the sessions, then exits; a second Ctrl-C, like SIGTERM,
+    leaves them running for the next `studios up` on the same folder to find.
+    """
+    data_dir = data_dir.absolute()
+    plan = Plan(
+        data_dir=data_dir,
+        host=host,
+        port=port,
+        domain=_parse_domain(domain),
+        work_dir=_parse_work_dir(work_dir) if work_dir else (data_dir / "work").as_uri(),
+        demo=demo,
+    )
+    folder.check_not_locked(data_dir)
+    checks.check_all(plan)
+    with folder.locked(data_dir):
+        raise click.exceptions.Exit(_run(plan, surroundings))
+
+
+def _run(plan: Plan, surroundings: Surroundings) -> int:
+    # Both programs take half a second to import, and no other command needs them.
+    from studios.up.programs import OwnPrograms  # noqa: PLC0415
+
+    folder.rotate_log(plan.log)
+    with plan.log.open("a", encoding="utf-8", buffering=1) as stream:
+        log.configure(program="studios-up", stream=stream)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            try:
+                return runner.run(system.serve(plan, surroundings, OwnPrograms(), Wishes()))
+            except BaseExceptionGroup as group:
+                raise _sentence(group) or group from None
+
+
+def _sentence(error: BaseException) -> CommandError | None:
+    """Return the failure that a person can do something about, if there is one inside."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(_sentence, error.exceptions)), None)
+    return error if isinstance(error, CommandError) else None
+
+
+def _parse_domain(text: str) -> str:
+    name = text.lower().rstrip(".")
+    if not _DOMAIN.fullmatch(name):
+        raise click.UsageError(f"--domain {text!r} is not a domain name.")
+    return name
+
+
+def _parse_work_dir(text: str) -> str:
+    if text.startswith("/"):
+        return Path(text).as_uri()
+    if urlsplit(text).scheme not in _WORK_DIR_SCHEMES:
+        known = ", ".join(f"{scheme}://" for scheme in _WORK_DIR_SCHEMES)
+        raise click.UsageError(f"--work-dir {text!r} is neither a folder nor one of {known}.")
+    return text

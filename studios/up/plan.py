@@ -1,0 +1,43 @@
+"""What the options of `studios up` come to: every path and address, derived once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+IMAGES_DIR = Path(__file__).resolve().parents[2] / "images"
+PORT = 9191
+DOMAIN = "studio.localhost"
+_HTTP_PORT = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One `studios up`, as asked for."""
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = PORT
+    domain: str = DOMAIN
+    work_dir: str
+    """URL of the work directory."""
+    demo: bool = False
+    images_dir: Path = IMAGES_DIR
+
+    @property
+    def authority(self) -> str:
+        """The domain with the port, as browsers show it."""
+        return self.domain if self.port == _HTTP_PORT else f"{self.domain}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.authority}"
+
+    @property
+    def socket(self) -> Path:
+        """Where the control plane listens."""
+        return self.data_dir / "control-plane.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.data_dir / "studios.log"

@@ -1,0 +1,72 @@
+"""The status line in the foreground: live on a terminal, elsewhere a line for each change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from rich.status import Status as Spinner
+
+from studios.failures import CommandError
+from studios.up.overview import overview, show_uptime
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from common.clock import Clock
+    from studios.client import Client
+
+LOOK_SECONDS = 2.0  # fresh enough for a person, a negligible load for the control plane
+
+
+class Line(Protocol):
+    """Where the status is shown."""
+
+    def show(self, text: str, uptime: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class LiveLine:
+    """One line that changes in place."""
+
+    def __init__(self, console: Console) -> None:
+        self._spinner = Spinner("", console=console)
+        self._spinner.start()
+
+    def show(self, text: str, uptime: str) -> None:
+        self._spinner.update(f"{text} · {uptime} · Ctrl-C stops the sessions")
+
+    def close(self) -> None:
+        self._spinner.stop()
+
+
+class PlainLine:
+    """A new line for each change; time alone is none."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown = ""
+
+    def show(self, text: str, uptime: str) -> None:
+        if text != self._shown:
+            self._shown = text
+            self._console.print(f"{text} · {uptime}", soft_wrap=True)
+
+    def close(self) -> None:
+        pass
+
+
+async def keep_shown(client: Client, console: Console, clock: Clock) -> None:
+    """Show the status until cancelled."""
+    began = clock.monotonic()
+    line: Line = LiveLine(console) if console.is_terminal else PlainLine(console)
+    try:
+        while True:
+            try:
+                text = overview(await client.studios())
+            except CommandError as error:
+                text = error.message
+            line.show(text, show_uptime(clock.monotonic() - began))
+            await clock.sleep(LOOK_SECONDS)
+    finally:
+        line.close()

@@ -1,0 +1,107 @@
+"""The course of a `studios up`, from the first program to the last session.
+
+**Start here.** Control plane, then edge, then the demo if asked for, then the status line until
+somebody wants something: Ctrl-C stops the sessions and ends; a second one, or SIGTERM, ends and
+leaves them running. Agents are processes of their own, so ending never hurts a session, and a
+`studios up` on the same folder finds them again. A program that dies ends everything, with its
+error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from studios import client
+from studios.credentials import Credentials
+from studios.failures import INTERRUPTED_EXIT_CODE, CommandError
+from studios.phases import Ended
+from studios.up.demo import run_demo
+from studios.up.folder import write_access
+from studios.up.signals import Wishes, heard, unless
+from studios.up.status_line import keep_shown
+from studios.up.stopping import stop_sessions
+from studios.up.welcome import ssh_line, welcome
+from studios.waiting import print_ended
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from studios.client import Client
+    from studios.surroundings import Surroundings
+    from studios.up.plan import Plan
+    from studios.up.programs import Keys, Programs
+
+
+async def serve(plan: Plan, surroundings: Surroundings, programs: Programs, wishes: Wishes) -> int:
+    """Run the whole system until it is wished to end; returns the exit code."""
+    with heard(wishes):
+        async with _running(plan, surroundings, programs) as keys:
+            write_access(plan.data_dir, url=plan.url, admin_token=keys.admin_token)
+            credentials = Credentials(url=plan.url, token=keys.admin_token)
+            async with client.connect(credentials, unix_socket=plan.socket) as api:
+                return await _attend(plan, surroundings, api, wishes)
+
+
+@asynccontextmanager
+async def _running(
+    plan: Plan, surroundings: Surroundings, programs: Programs
+) -> AsyncIterator[Keys]:
+    """Yield once both programs serve; the edge ends first, so that nobody is let in any more."""
+    clock = surroundings.clock
+    keys: asyncio.Future[Keys] = asyncio.get_running_loop().create_future()
+    open_door = asyncio.Event()
+    began = clock.monotonic()
+    async with asyncio.TaskGroup() as tasks:
+        plane = tasks.create_task(
+            programs.control_plane(plan, clock, keys.set_result), name="up/control-plane"
+        )
+        found = await keys
+        print_ended(surroundings.err, Ended("Control plane", clock.monotonic() - began, True))
+        began = clock.monotonic()
+        door = tasks.create_task(
+            programs.edge(plan, clock, found.edge_token, open_door.set), name="up/edge"
+        )
+        await open_door.wait()
+        print_ended(surroundings.err, Ended(f"Edge at {plan.url}", clock.monotonic() - began, True))
+        try:
+            yield found
+        finally:
+            for program in (door, plane):
+                program.cancel()
+                await asyncio.wait((program,))
+
+
+async def _attend(plan: Plan, surroundings: Surroundings, api: Client, wishes: Wishes) -> int:
+    """Do what is to do while both programs serve."""
+    await unless(wishes.end, _welcome(plan, surroundings, api))
+    await unless(wishes.end, keep_shown(api, surroundings.err, surroundings.clock))
+    if wishes.leave.is_set():
+        surroundings.say("Sessions go on running; `studios up` finds them again.")
+        return 0
+    done = await unless(wishes.leave, stop_sessions(api, surroundings.err, surroundings.clock))
+    if wishes.interrupted_twice:
+        surroundings.say("Left at once: sessions that run go on; `studios up` finds them again.")
+        return INTERRUPTED_EXIT_CODE
+    return 1 if done is False else 0
+
+
+async def _welcome(plan: Plan, surroundings: Surroundings, api: Client) -> None:
+    session_url = ""
+    if plan.demo:
+        try:
+            demo = await run_demo(api, surroundings.err, surroundings.clock)
+            session_url = demo.studio_url or ""
+        except CommandError as error:
+            # The page is there to look into it; ending now would only hide why.
+            surroundings.say(f"Error: the demo is not running. {error.message}")
+    settings = surroundings.settings
+    lines = welcome(
+        plan,
+        login_link=await api.login_link(None),
+        session_url=session_url,
+        ssh=ssh_line(settings.ssh_connection, user=settings.user, port=plan.port),
+    )
+    for line in lines:
+        surroundings.out.print(line, soft_wrap=True)

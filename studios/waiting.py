@@ -1,0 +1,136 @@
+"""Waiting until a Studio has a status, showing each phase with its time as it happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from rich.status import Status as Spinner
+
+from studios.failures import CommandError, WaitTimeoutError
+from studios.output import show_status
+from studios.phases import Began, Ended, PhaseLog, Verdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+    from typing import Self
+
+    from rich.console import Console
+
+    from common.clock import Clock
+    from studios.phases import PhaseEvent
+    from studios.shapes import Studio
+
+POLL_SECONDS = 0.25  # phases take tenths of seconds to minutes; four small requests a second
+TIMEOUT_SECONDS = 900.0  # a tool that isn't up after ten minutes is given up by its agent
+
+
+class PhaseView(Protocol):
+    """Shows phases as they happen."""
+
+    def show(self, event: PhaseEvent) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class LivePhases:
+    """On a terminal: finished phases stay as lines, the present one has a spinner below them."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._spinner = Spinner("", console=console)
+
+    def show(self, event: PhaseEvent) -> None:
+        match event:
+            case Began(name):
+                self._spinner.update(f"{name} …")
+                self._spinner.start()
+            case Ended():
+                self._spinner.stop()
+                print_ended(self._console, event)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._spinner.stop()
+
+
+class PlainPhases:
+    """Where nobody watches: one line for each phase, when it is over."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def show(self, event: PhaseEvent) -> None:
+        if isinstance(event, Ended):
+            print_ended(self._console, event)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+def print_ended(console: Console, phase: Ended) -> None:
+    mark = "✓" if phase.succeeded else "✗"
+    console.print(f"{mark} {phase.name}  {phase.seconds:.1f} s", soft_wrap=True)
+    for warning in phase.warnings:
+        console.print(f"  ! {warning}", soft_wrap=True)
+
+
+def phase_view(console: Console) -> PhaseView:
+    return LivePhases(console) if console.is_terminal else PlainPhases(console)
+
+
+async def wait_for_status(
+    look: Callable[[], Awaitable[Studio]],
+    wanted: str,
+    *,
+    clock: Clock,
+    view: PhaseView,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Studio:
+    """Look until the Studio has the status; raises when it can't get there, or not in time."""
+    began = clock.monotonic()
+    phases = PhaseLog(began)
+    with view:
+        while True:
+            studio = await look()
+            now = clock.monotonic()
+            for event in phases.look(studio, now):
+                view.show(event)
+            match judge(studio.status, wanted):
+                case Verdict.REACHED:
+                    return studio
+                case Verdict.HOPELESS:
+                    raise CommandError(_hopeless(studio, wanted))
+                case Verdict.WAIT if now - began >= timeout_seconds:
+                    raise WaitTimeoutError(_timed_out(studio, wanted, timeout_seconds))
+                case Verdict.WAIT:
+                    await clock.sleep(POLL_SECONDS)
+
+
+def _hopeless(studio: Studio, wanted: str) -> str:
+    info = studio.status_info
+    reason = info.message or info.stop_reason or ""
+    return (
+        f"{studio.name} is {show_status(studio.status)}, not {wanted}"
+        + (f": {reason.rstrip('.')}" if reason else "")
+        + f". See `studios logs {studio.session_id}`."
+    )
+
+
+def _timed_out(studio: Studio, wanted: str, seconds: float) -> str:
+    return (
+        f"{studio.name} is still {show_status(studio.status)} after {seconds:.0f} s, not {wanted}: "
+        f"look again with `studios view {studio.session_id}`."
+    )
