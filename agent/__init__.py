@@ -1,0 +1,26 @@
+"""The agent: runs one Studio's session, beside the tool.
+
+**Start here:** `daemon`, which composes the rest and reads as the run's life.
+
+- `daemon`         one run from its start to its last report
+- `config`         arguments and session spec
+- `host_state`     the folder that outlives the agent; one agent at a time
+- `supervisor/`    the tool's process: start, readiness, output, restart, end
+- `gateway/`       HTTP and WebSockets from the tunnel to the tool
+- `tunnel/`        connections parked at the edges
+- `orphans`        processes that lost their parent
+- `resources`      what the tool's processes use
+- `activity`       why the session counts as used
+- `jupyter`        what a Jupyter server says about its activity
+- `status`         the status report, assembled (pure)
+- `reporting`      reports out, desired state in
+- `control_plane`  the two calls of the control plane, over HTTP
+- `desired`        what a desired state asks of this agent (pure)
+- `stopping`       why a run ends, and how urgently
+- `stop_sequence`  the steps of an orderly end
+- `reserved`       the pages below `/.studio/`
+- `health`         can a user work here now? (pure)
+- `metrics`        numbers for Prometheus
+- `backoff`        waits between tries
+- `limits`         waits with a limit
+"""

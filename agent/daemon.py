@@ -1,0 +1,307 @@
+"""**Start here.** One run of one session, from its start to its last report.
+
+`Daemon.__init__` composes the parts, `Daemon.run` is the run's life:
+
+1. supervise the tool, serve it through the tunnel, measure, report, obey: tasks of one group;
+2. until somebody asks for the end: the control plane, a signal, or the supervisor that gave up;
+3. do the stop sequence, deliver the last report, return the exit code.
+
+A part that dies of a bug ends the agent: the control plane is told, the tool's processes are ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
+import structlog
+
+from agent import host_state
+from agent.activity import Activity
+from agent.control_plane import ControlPlane, ControlPlaneAwayError, HttpControlPlane
+from agent.desired import (
+    ForceStop,
+    Obeyed,
+    RenewToken,
+    Stop,
+    UpdateKeys,
+    YieldToNewerRun,
+    decide,
+)
+from agent.host_state import HostState, HostStateError
+from agent.jupyter import JupyterProbe
+from agent.metrics import Counters
+from agent.orphans import OrphanReaper
+from agent.parts import Wiring
+from agent.reporting import Reporter
+from agent.reserved import Reserved
+from agent.resources import ResourceMeter
+from agent.status import Facts, assemble, refusal
+from agent.stop_sequence import Step, StopSequence
+from agent.stopping import Failed, Requested, StopRequest, Superseded, exit_code
+from agent.supervisor.environment import UnknownVariableError
+from agent.supervisor.family import Family
+from agent.supervisor.output import ToolOutput
+from agent.supervisor.supervisor import LEFTOVER_GRACE_SECONDS, Supervisor, ToolGivenUpError
+from common.tokens import InvalidTokenError, TokenVerifier
+
+if TYPE_CHECKING:
+    import random
+
+    from agent.desired import Action
+    from agent.parts import Connect
+    from common.clock import Clock
+    from common.messages import DesiredState, StatusReport
+    from common.session_spec import SessionSpec
+
+LAST_REPORT_SECONDS_MAX = 20.0  # a control plane that restarts is back by then
+LAST_REPORT_FORCED_SECONDS_MAX = 3.0
+REFUSE_SECONDS_MAX = 5.0
+STOP_MARGIN_SECONDS = 20.0
+"""Above the grace that the tool gets: SIGKILL to everything, and seeing it gone."""
+
+_log = structlog.get_logger()
+
+
+async def serve(
+    spec: SessionSpec, stop: StopRequest, *, connect: Connect, clock: Clock, rng: random.Random
+) -> int:
+    """Live one run and return the exit code: 0 stopped, 1 failed. Either is reported."""
+    async with HttpControlPlane(spec.control_plane_url, spec.agent_token) as control_plane:
+        try:
+            async with host_state.held(spec.host_state_dir, clock) as host:
+                daemon = Daemon(
+                    spec, stop, host, control_plane, connect=connect, clock=clock, rng=rng
+                )
+                return await daemon.run()
+        except (HostStateError, UnknownVariableError, InvalidTokenError) as error:
+            _log.error("run_refused", reason=str(error))
+            report = refusal(spec.session_id, spec.run_number, str(error), clock.now())
+            await deliver(control_plane, report)
+            return 1
+
+
+async def deliver(control_plane: ControlPlane, report: StatusReport) -> None:
+    """Try once to tell why a run can't begin."""
+    try:
+        await control_plane.report(report)
+    except ControlPlaneAwayError as error:
+        _log.warning("refusal_not_reported", error=str(error))
+
+
+class Daemon:
+    """One run. Composed when made, lived by `run`."""
+
+    def __init__(
+        self,
+        spec: SessionSpec,
+        stop: StopRequest,
+        host: HostState,
+        control_plane: ControlPlane,
+        *,
+        connect: Connect,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._spec = spec
+        self._stop = stop
+        self._control_plane = control_plane
+        self._clock = clock
+        self._over = False
+        self._obeyed = Obeyed(
+            run_number=spec.run_number,
+            settings=spec.settings,
+            token=spec.agent_token,
+            token_keys=spec.token_keys,
+        )
+        self._verifier = TokenVerifier(spec.token_keys, clock)
+        self._output = ToolOutput(host.tool_log)
+        self._family = Family()
+        self._supervisor = Supervisor(
+            spec.tool,
+            spec.environment,
+            record=host.tool_record,
+            output=self._output,
+            family=self._family,
+            clock=clock,
+            on_change=self._changed,
+        )
+        self._meter = ResourceMeter(
+            self._family.living,
+            interval_seconds=lambda: self._obeyed.settings.statistics_interval_seconds,
+            clock=clock,
+        )
+        self._activity = Activity(clock)
+        self._reporter = Reporter(
+            control_plane,
+            observe=self._observe,
+            obey=self._obey,
+            version=lambda: self._obeyed.version,
+            interval_seconds=lambda: self._obeyed.settings.status_interval_seconds,
+            clock=clock,
+            rng=rng,
+        )
+        self._door, self._road = connect(
+            Wiring(
+                spec=spec,
+                is_ready=self._supervisor.is_ready,
+                progress=self._supervisor.progress,
+                reserved=Reserved(
+                    output=self._output,
+                    observe=lambda: self._observe(0),
+                    counters=self._counters,
+                    clock=clock,
+                ),
+                activity=self._activity,
+                verifier=self._verifier,
+                on_change=self._changed,
+            )
+        )
+        self._sequence = StopSequence(clock=clock, on_change=self._changed)
+        self._register_steps()
+
+    def _register_steps(self) -> None:
+        """The orderly end, in this order."""
+        self._sequence.register(
+            Step(
+                name="no new requests",
+                limit_seconds=lambda: REFUSE_SECONDS_MAX,
+                act=self._refuse_requests,
+                forced=self._refuse_requests,
+            )
+        )
+        self._sequence.register(
+            Step(
+                name="stop the tool",
+                limit_seconds=lambda: self._grace_seconds() + STOP_MARGIN_SECONDS,
+                act=lambda: self._supervisor.stop(self._grace_seconds()),
+                forced=self._supervisor.kill,
+            )
+        )
+
+    async def run(self) -> int:
+        """Live the run; return the exit code."""
+        try:
+            await self._live()
+        except* Exception as errors:  # noqa: BLE001 - a bug, in whichever part
+            _log.exception("agent_failed", exc_info=errors)
+            self._stop.ask(Failed(f"the agent failed: {_first(errors)!r}"))
+            await self._family.end(grace_seconds=LEFTOVER_GRACE_SECONDS, clock=self._clock)
+        self._over = True
+        limit = LAST_REPORT_SECONDS_MAX
+        if self._stop.forced.is_set():
+            limit = LAST_REPORT_FORCED_SECONDS_MAX
+        await self._reporter.deliver_last(limit)
+        self._door.close()
+        await self._road.close()
+        self._output.close()
+        assert self._stop.cause is not None
+        _log.info("run_over", cause=type(self._stop.cause).__name__)
+        return exit_code(self._stop.cause)
+
+    async def _live(self) -> None:
+        """Do everything side by side until the stop sequence is through."""
+        async with asyncio.TaskGroup() as group:
+            work = [
+                self._supervise(),
+                self._road.run(),
+                self._meter.run(),
+                self._reporter.report(),
+                self._reporter.follow(),
+                OrphanReaper().run(self._clock),
+            ]
+            if self._spec.tool.activity == "jupyter":
+                work.append(
+                    JupyterProbe(
+                        self._spec.tool,
+                        self._activity,
+                        is_ready=self._supervisor.is_ready,
+                        clock=self._clock,
+                    ).run()
+                )
+            tasks = [group.create_task(part, name=part.__qualname__) for part in work]
+            cause = await self._stop.wait()
+            _log.info("run_ends", cause=type(cause).__name__, reason=cause.reason)
+            self._changed()
+            await self._sequence.run(self._stop)
+            for task in tasks:
+                task.cancel()
+
+    async def _supervise(self) -> None:
+        try:
+            await self._supervisor.run()
+        except ToolGivenUpError as error:
+            self._stop.ask(Failed(str(error)))
+
+    # ── What the parts ask ───────────────────────────────────────────────────
+
+    def _changed(self) -> None:
+        self._reporter.changed()
+
+    def _grace_seconds(self) -> float:
+        return self._obeyed.settings.stop_grace_seconds
+
+    async def _refuse_requests(self) -> None:
+        self._door.refuse_new()
+
+    def _observe(self, sequence: int) -> StatusReport:
+        return assemble(
+            Facts(
+                session_id=self._spec.session_id,
+                run_number=self._spec.run_number,
+                now=self._clock.now(),
+                tool=msgspec.structs.replace(
+                    self._supervisor.status(), resources=self._meter.latest
+                ),
+                progress=self._supervisor.progress(),
+                activity=self._activity.status(),
+                tunnel=self._road.status(),
+                stop_steps=self._sequence.status(),
+                cause=self._stop.cause,
+                over=self._over,
+            ),
+            sequence,
+        )
+
+    def _counters(self) -> Counters:
+        return Counters(
+            reports_sent=self._reporter.sent,
+            report_failures=self._reporter.failures,
+            requests=self._door.requests,
+        )
+
+    # ── What the control plane wants ─────────────────────────────────────────
+
+    def _obey(self, desired: DesiredState) -> None:
+        self._obeyed, actions = decide(self._obeyed, desired)
+        for action in actions:
+            _log.info("desired", action=type(action).__name__, version=desired.version)
+            self._act(action)
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Stop(reason):
+                self._stop.ask(Requested(reason))
+            case ForceStop(reason):
+                self._stop.force(Requested(reason))
+            case YieldToNewerRun():
+                self._stop.ask(Superseded())
+            case RenewToken(token):
+                self._control_plane.renew(token)
+                self._road.renew(token)
+            case UpdateKeys(token_keys):
+                try:
+                    self._verifier.load(token_keys)
+                except InvalidTokenError as error:
+                    _log.warning("token_keys_unusable", error=str(error))
+            case _:
+                assert_never(action)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first of the exceptions that started it, however deep the groups are."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
