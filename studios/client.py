@@ -10,9 +10,9 @@ from studios import transport
 from studios.failures import NotFoundError
 from studios.names import looks_like_id, select
 from studios.shapes import (
+    AddedUser,
     ComputeEnvs,
     LoginLink,
-    LoginLinkRequest,
     NewRole,
     NewUser,
     Scope,
@@ -22,7 +22,6 @@ from studios.shapes import (
     StudioReply,
     Templates,
     UserInfo,
-    UserReply,
     Users,
 )
 
@@ -95,30 +94,27 @@ class Client:
         reply = await self._transport.call("GET", "/studios/templates", Templates)
         return reply.templates
 
-    async def me(self) -> str:
-        """Return the name of the person whose token this is."""
-        reply = await self._transport.call("GET", "/user-info", UserInfo)
-        return reply.user.user_name
+    async def me(self) -> User:
+        """Return the person whose token this is."""
+        return (await self._transport.call("GET", "/user-info", UserInfo)).user
 
     async def users(self) -> tuple[User, ...]:
         return (await self._transport.call("GET", "/users", Users)).users
 
-    async def add_user(self, name: str, role: str) -> User:
-        body = NewUser(user_name=name, role=role)
-        return (await self._transport.call("POST", "/users", UserReply, body=body)).user
+    async def add_user(self, name: str, role: str) -> AddedUser:
+        body = NewUser(name=name, role=role)
+        return await self._transport.call("POST", "/users", AddedUser, body=body)
 
-    async def set_role(self, user_id: int, role: str) -> User:
-        body = NewRole(role=role)
-        reply = await self._transport.call("PUT", f"/users/{user_id}", UserReply, body=body)
-        return reply.user
+    async def set_role(self, user_id: int, role: str) -> None:
+        await self._transport.send("PUT", f"/users/{user_id}", body=NewRole(role=role))
 
     async def remove_user(self, user_id: int) -> None:
         await self._transport.send("DELETE", f"/users/{user_id}")
 
-    async def login_link(self, user_name: str | None) -> str:
-        """Return a link that logs a browser in once, as that user or as oneself."""
-        body = LoginLinkRequest(user_name=user_name)
-        return (await self._transport.call("POST", "/login-links", LoginLink, body=body)).url
+    async def login_link(self, user_id: int) -> str:
+        """Return a link that logs a browser in once; earlier ones of that person stop working."""
+        path = f"/users/{user_id}/login-link"
+        return (await self._transport.call("POST", path, LoginLink)).login_url
 
     @asynccontextmanager
     async def log(
@@ -128,9 +124,8 @@ class Client:
         grant = await self._transport.call(
             "POST", f"{_studio(studio.session_id)}/token", ScopedToken, body=Scope(scope="log")
         )
-        url = f"{(studio.studio_url or '').rstrip('/')}/.studio/log"
         query = {"tail": str(tail), "follow": "1" if follow else "0"}
-        async with self._transport.stream(url, token=grant.token, query=query) as pieces:
+        async with self._transport.stream(grant.url, token=grant.token, query=query) as pieces:
             yield pieces
 
     async def compute_envs(self) -> tuple[ComputeEnv, ...]:

@@ -36,7 +36,7 @@ def select(name: str, studios: Sequence[Studio]) -> Studio:
 
 def short_name(template: Template) -> str:
     """Return what people call a template: `registry/jupyterlab:4.6.1-0.1.0` is `jupyterlab`."""
-    return template.repository.rsplit("/", 1)[-1].split(":", 1)[0]
+    return template.name or template.repository.rsplit("/", 1)[-1].split(":", 1)[0]
 
 
 def select_template(name: str, templates: Sequence[Template]) -> Template:

@@ -93,7 +93,7 @@ class PhaseLog:
                     name,
                     seconds=now - self._began[name],
                     succeeded=step.status == "succeeded",
-                    warnings=tuple(step.warnings or ()),
+                    warnings=step.warnings,
                 )
             )
         return events

@@ -1,7 +1,8 @@
 """What the API answers, as far as people and scripts see it through the command line.
 
 Names are the API's own (camelCase on the wire). Every field that an older or newer control plane
-may leave out has a default, and unknown ones are ignored. `-o json` prints these structures.
+may leave out has a default, and unknown ones are ignored. `-o json` prints these structures, so
+what scripts read doesn't change with the server's version.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Person(_Shape, frozen=True, kw_only=True):
-    """Who made a Studio, or is connected to it."""
+    """Who made a Studio, or may connect to it."""
 
     id: int = 0
     user_name: str = ""
+    email: str | None = None
+    avatar: str | None = None
 
 
 class StatusInfo(_Shape, frozen=True, kw_only=True):
     """`status` is one of building buildFailed starting running stopping stopped errored."""
 
     status: str
-    message: str | None = ""
+    message: str = ""
     last_update: datetime | None = None
     stop_reason: str | None = None
 
@@ -36,7 +39,7 @@ class ProgressStep(_Shape, frozen=True, kw_only=True):
 
     status: str
     message: str = ""
-    warnings: tuple[str, ...] | None = ()
+    warnings: tuple[str, ...] = ()
 
 
 class ComputeEnv(_Shape, frozen=True, kw_only=True):
@@ -45,7 +48,10 @@ class ComputeEnv(_Shape, frozen=True, kw_only=True):
     id: str
     name: str = ""
     platform: str = ""
-    region: str | None = ""
+    region: str | None = None
+    work_dir: str | None = None
+    environment: tuple[str, ...] | None = None
+    """Names of the variables that Studios inherit."""
 
 
 class Template(_Shape, frozen=True, kw_only=True):
@@ -55,18 +61,31 @@ class Template(_Shape, frozen=True, kw_only=True):
     icon: str = ""
     status: str = ""
     tool: str = ""
+    name: str = ""
+    tag: str = ""
 
 
-class Configuration(_Shape, frozen=True, kw_only=True, omit_defaults=True):
-    """What a Studio was asked to have. Memory in MiB."""
+class DataMount(_Shape, frozen=True, kw_only=True):
+    """One data link of a Studio."""
 
-    gpu: int | None = None
-    cpu: int | None = None
-    memory: int | None = None
+    data_link_id: str
+    path: str = ""
+
+
+class Configuration(_Shape, frozen=True, kw_only=True):
+    """How a Studio's sessions run."""
+
+    gpu: int = 0
+    cpu: int = 0
+    memory: int = 0
+    """MiB."""
     lifespan_hours: int | None = None
-    environment: dict[str, str] | None = None
-    conda_environment: str | None = None
-    ssh_enabled: bool | None = None
+    """0 keeps the session running."""
+    mount_data: tuple[str, ...] = ()
+    mount_data_v2: tuple[DataMount, ...] = msgspec.field(default=(), name="mountDataV2")
+    environment: dict[str, str] = {}
+    conda_environment: str = ""
+    ssh_enabled: bool = False
 
 
 class Connection(_Shape, frozen=True, kw_only=True):
@@ -74,7 +93,52 @@ class Connection(_Shape, frozen=True, kw_only=True):
 
     id: int = 0
     user_name: str = ""
+    since: datetime | None = None
     last_active: datetime | None = None
+
+
+class Label(_Shape, frozen=True, kw_only=True):
+    """A label; resource labels have a value."""
+
+    id: int = 0
+    name: str = ""
+    value: str | None = None
+    resource: bool = False
+    is_default: bool = False
+
+
+class Health(_Shape, frozen=True, kw_only=True):
+    """What the control plane found when it last asked the session through the edge."""
+
+    ok: bool
+    at: datetime | None = None
+    message: str = ""
+
+
+class ResourceUse(_Shape, frozen=True, kw_only=True):
+    """What the session's processes take together."""
+
+    cpu_percent: float
+    memory_bytes: int
+    processes: int
+    measured_at: datetime | None = None
+
+
+class Tool(_Shape, frozen=True, kw_only=True):
+    """The tool's process."""
+
+    phase: str
+    restarts: int = 0
+    last_exit: str | None = None
+    last_lines: tuple[str, ...] = ()
+
+
+class Activity(_Shape, frozen=True, kw_only=True):
+    """Why the session counts as used."""
+
+    last_active_at: datetime | None = None
+    reason: str = ""
+    open_websockets: int = 0
 
 
 class Studio(_Shape, frozen=True, kw_only=True):
@@ -83,18 +147,30 @@ class Studio(_Shape, frozen=True, kw_only=True):
     session_id: str
     workspace_id: int | None = None
     name: str
-    description: str | None = ""
-    studio_url: str | None = ""
-    user: Person | None = None
+    description: str = ""
+    studio_url: str = ""
+    status_info: StatusInfo
+    progress: tuple[ProgressStep, ...] = ()
+    user: Person = Person()
     compute_env: ComputeEnv | None = None
     template: Template | None = None
-    configuration: Configuration | None = None
-    status_info: StatusInfo
-    progress: tuple[ProgressStep, ...] | None = ()
-    active_connections: tuple[Connection, ...] | None = ()
+    configuration: Configuration = Configuration()
+    active_connections: tuple[Connection, ...] = ()
+    mounted_data_links: tuple[str, ...] = ()
+    labels: tuple[Label, ...] = ()
+    is_private: bool = False
+    allowed_users: tuple[Person, ...] = ()
+    allowed_actions: tuple[str, ...] = ()
+    """What the caller may do: edit delete label start stop extend connect."""
+    run_number: int = 0
     effective_lifespan_hours: int | None = None
-    is_private: bool | None = False
-    allowed_users: tuple[Person, ...] | None = ()
+    deadline: datetime | None = None
+    """When the lifespan ends; null keeps running."""
+    health: Health | None = None
+    resources: ResourceUse | None = None
+    tool: Tool | None = None
+    activity: Activity | None = None
+    warnings: tuple[str, ...] = ()
     date_created: datetime | None = None
     last_updated: datetime | None = None
     last_started: datetime | None = None
@@ -136,6 +212,16 @@ class ErrorReply(_Shape, frozen=True, kw_only=True):
     message: str
 
 
+class NewConfiguration(_Shape, frozen=True, kw_only=True, omit_defaults=True):
+    """How a new Studio's sessions shall run; what is left out takes the platform's default."""
+
+    gpu: int | None = None
+    cpu: int | None = None
+    memory: int | None = None
+    lifespan_hours: int | None = None
+    environment: dict[str, str] = {}
+
+
 class NewStudio(_Shape, frozen=True, kw_only=True, omit_defaults=True):
     """What a new Studio is asked for."""
 
@@ -143,7 +229,7 @@ class NewStudio(_Shape, frozen=True, kw_only=True, omit_defaults=True):
     compute_env_id: str
     data_studio_tool_url: str
     description: str = ""
-    configuration: Configuration = Configuration()
+    configuration: NewConfiguration = NewConfiguration()
     is_private: bool = False
 
 
@@ -153,6 +239,7 @@ class User(_Shape, frozen=True, kw_only=True):
     id: int
     user_name: str = ""
     role: str = ""
+    email: str | None = None
 
 
 class UserInfo(_Shape, frozen=True, kw_only=True):
@@ -165,19 +252,21 @@ class Users(_Shape, frozen=True, kw_only=True):
     """Everybody who may log in."""
 
     users: tuple[User, ...] = ()
-
-
-class UserReply(_Shape, frozen=True, kw_only=True):
-    """What adding or changing a user answers."""
-
-    user: User
+    total_size: int = 0
 
 
 class NewUser(_Shape, frozen=True, kw_only=True):
     """A person to add."""
 
-    user_name: str
+    name: str
     role: str
+
+
+class AddedUser(_Shape, frozen=True, kw_only=True):
+    """A person just added, and the link that logs their browser in once."""
+
+    user: User
+    login_url: str
 
 
 class NewRole(_Shape, frozen=True, kw_only=True):
@@ -186,16 +275,10 @@ class NewRole(_Shape, frozen=True, kw_only=True):
     role: str
 
 
-class LoginLinkRequest(_Shape, frozen=True, kw_only=True, omit_defaults=True):
-    """Whom to log in; oneself without a name."""
-
-    user_name: str | None = None
-
-
 class LoginLink(_Shape, frozen=True, kw_only=True):
-    """Logs a browser in once."""
+    """Logs a browser in once; earlier links of the same person stop working."""
 
-    url: str
+    login_url: str
 
 
 class Scope(_Shape, frozen=True, kw_only=True):
@@ -205,6 +288,7 @@ class Scope(_Shape, frozen=True, kw_only=True):
 
 
 class ScopedToken(_Shape, frozen=True, kw_only=True):
-    """A short-lived token for one scope of one session."""
+    """A token good for `url` for some minutes."""
 
     token: str
+    url: str

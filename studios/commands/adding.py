@@ -10,7 +10,7 @@ from studios.commands.lifecycle import show_result
 from studios.commands.options import awaited, wait_if_asked, wait_options
 from studios.names import select_compute_env, select_template
 from studios.output import format_option
-from studios.shapes import Configuration, NewStudio
+from studios.shapes import NewConfiguration, NewStudio
 from studios.surroundings import Surroundings, pass_surroundings
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -65,12 +65,12 @@ async def add(
     """Add a Studio; with --auto-start its session starts at once."""
     if wait in _NEVER_REACHED_UNSTARTED and not auto_start:
         raise click.UsageError(f"--wait {wait} needs --auto-start.")
-    configuration = Configuration(
+    configuration = NewConfiguration(
         cpu=cpu,
         gpu=gpu,
         memory=memory,
         lifespan_hours=lifespan,
-        environment=_parse_environment(environment) or None,
+        environment=_parse_environment(environment),
     )
     async with surroundings.client() as client:
         new = NewStudio(

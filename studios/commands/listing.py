@@ -54,8 +54,8 @@ async def list_studios(surroundings: Surroundings, search: str, output: str) -> 
                 studio.name,
                 show_status(studio.status),
                 studio.template.tool if studio.template else "",
-                studio.user.user_name if studio.user else "",
-                studio.studio_url or "",
+                studio.user.user_name,
+                studio.studio_url,
             )
             for studio in studios
         ),
@@ -100,35 +100,41 @@ def _facts(studio: Studio) -> Iterator[tuple[str, str]]:
     yield "Name", studio.name
     yield "Id", studio.session_id
     yield "Status", show_status(info.status)
-    yield "Message", info.message or ""
+    yield "Message", info.message
     yield "Stop reason", info.stop_reason or ""
-    yield "URL", studio.studio_url or ""
-    yield "Description", studio.description or ""
-    yield "Owner", studio.user.user_name if studio.user else ""
+    yield "URL", studio.studio_url
+    yield "Description", studio.description
+    yield "Owner", studio.user.user_name
     yield "Tool", studio.template.tool if studio.template else ""
     yield "Image", studio.template.repository if studio.template else ""
     yield "Runs in", studio.compute_env.name if studio.compute_env else ""
     yield "Private", "yes" if studio.is_private else ""
     yield "Lifespan", _lifespan(studio.effective_lifespan_hours)
     yield from _configuration(studio)
-    for connection in studio.active_connections or ():
+    for connection in studio.active_connections:
         yield "Connected", connection.user_name
-    for step in studio.progress or ():
+    for step in studio.progress:
         yield "Progress", f"{step.status}: {step.message}"
-        for warning in step.warnings or ():
+        for warning in step.warnings:
             yield "Warning", warning
+    for warning in studio.warnings:
+        yield "Warning", warning
+    if studio.health is not None and not studio.health.ok:
+        yield "Unhealthy", studio.health.message
+    if studio.resources is not None:
+        yield "CPU use", f"{studio.resources.cpu_percent:.0f} %"
+        yield "Memory use", f"{studio.resources.memory_bytes / 1024**2:.0f} MiB"
+    yield "Until", show_time(studio.deadline)
     yield "Created", show_time(studio.date_created)
     yield "Last started", show_time(studio.last_started)
 
 
 def _configuration(studio: Studio) -> Iterator[tuple[str, str]]:
     configuration = studio.configuration
-    if configuration is None:
-        return
     yield "CPUs", str(configuration.cpu or "")
     yield "GPUs", str(configuration.gpu or "")
     yield "Memory", f"{configuration.memory} MiB" if configuration.memory else ""
-    yield "Environment", " ".join(sorted(configuration.environment or {}))
+    yield "Environment", " ".join(sorted(configuration.environment))
 
 
 def _lifespan(hours: int | None) -> str:

@@ -10,6 +10,7 @@ from common.secret import Secret
 from studios import client, credentials
 from studios.commands.options import awaited
 from studios.credentials import Credentials
+from studios.names import select_user
 from studios.surroundings import Surroundings, pass_surroundings
 
 
@@ -36,7 +37,8 @@ async def login(
 
 async def _print_link(surroundings: Surroundings, user_name: str | None) -> None:
     async with surroundings.client() as api:
-        link = await api.login_link(user_name)
+        user = select_user(user_name, await api.users()) if user_name else await api.me()
+        link = await api.login_link(user.id)
     surroundings.out.print(link, soft_wrap=True)
 
 
@@ -52,4 +54,4 @@ async def _remember(surroundings: Surroundings, url: str | None, token: str | No
         person = await api.me()
     path = surroundings.settings.credentials_path
     credentials.save(path, found)
-    surroundings.say(f"Logged in to {address} as {person}; {path} remembers it.")
+    surroundings.say(f"Logged in to {address} as {person.user_name}; {path} remembers it.")

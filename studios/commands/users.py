@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
+import msgspec
 
 from studios.commands.options import awaited
 from studios.names import select_user
 from studios.output import format_option, print_json, print_table
 from studios.shapes import Users
 from studios.surroundings import Surroundings, pass_surroundings
-
-if TYPE_CHECKING:
-    from studios.shapes import User
 
 ROLES = ("owner", "admin", "maintain", "launch", "connect", "view")
 
@@ -40,7 +36,7 @@ async def list_users(surroundings: Surroundings, output: str) -> None:
     async with surroundings.client() as client:
         found = await client.users()
     if output == "json":
-        print_json(surroundings.out, Users(users=found))
+        print_json(surroundings.out, Users(users=found, total_size=len(found)))
         return
     rows = ((str(user.id), user.user_name, user.role) for user in found)
     print_table(surroundings.out, ("ID", "NAME", "ROLE"), rows)
@@ -55,12 +51,12 @@ async def list_users(surroundings: Surroundings, output: str) -> None:
 async def add_user(surroundings: Surroundings, name: str, role: str, output: str) -> None:
     """Add a user, and print a link that logs their browser in once."""
     async with surroundings.client() as client:
-        user = await client.add_user(name, role)
-        link = await client.login_link(name) if output != "json" else ""
-    _show(surroundings, user, output)
-    if link:
-        surroundings.say("Give them this link; it works once. Another: `studios login --link NAME`")
-        surroundings.out.print(link, soft_wrap=True)
+        added = await client.add_user(name, role)
+    if output == "json":
+        print_json(surroundings.out, added)
+        return
+    surroundings.say(f"{name} has the role {role}. Give them this link; it works once:")
+    surroundings.out.print(added.login_url, soft_wrap=True)
 
 
 @users.command("role")
@@ -73,8 +69,11 @@ async def set_role(surroundings: Surroundings, name: str, role: str, output: str
     """Give a user another role."""
     async with surroundings.client() as client:
         user = select_user(name, await client.users())
-        changed = await client.set_role(user.id, role)
-    _show(surroundings, changed, output)
+        await client.set_role(user.id, role)
+    if output == "json":
+        print_json(surroundings.out, msgspec.structs.replace(user, role=role))
+    else:
+        surroundings.say(f"{user.user_name} has the role {role}.")
 
 
 @users.command("remove")
@@ -87,10 +86,3 @@ async def remove_user(surroundings: Surroundings, name: str) -> None:
         user = select_user(name, await client.users())
         await client.remove_user(user.id)
     surroundings.say(f"{user.user_name} is removed.")
-
-
-def _show(surroundings: Surroundings, user: User, output: str) -> None:
-    if output == "json":
-        print_json(surroundings.out, user)
-    else:
-        surroundings.say(f"{user.user_name} has the role {user.role}.")

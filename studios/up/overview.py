@@ -20,7 +20,7 @@ def overview(studios: Sequence[Studio]) -> str:
     """Return sessions by status and how many people are connected, without the time."""
     counts = Counter(studio.status for studio in studios)
     parts = [f"{counts[status]} {show_status(status)}" for status in _ORDER if counts[status]]
-    people = {person.id for studio in studios for person in studio.active_connections or ()}
+    people = {person.id for studio in studios for person in studio.active_connections}
     connected = "1 person connected" if len(people) == 1 else f"{len(people)} people connected"
     return " · ".join([*(parts or ["no Studios"]), connected])
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from connect_proxy import edge
+from common.secret import Secret
+from connect_proxy import config as edge_config, edge
 from control_plane import app
 from control_plane.config import embedded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from common.clock import Clock
-    from common.secret import Secret
     from studios.up.plan import Plan
 
 EDGE_ID = "up"
@@ -27,11 +26,15 @@ class Keys:
     edge_token: Secret
 
 
+IssueKeys = Callable[[Secret | None], Awaitable[Keys]]
+"""Takes the administrator's token of an earlier time, and keeps it if it is still good."""
+
+
 class Programs(Protocol):
     """Both run until cancelled, and call `ready` once they serve."""
 
     async def control_plane(
-        self, plan: Plan, clock: Clock, ready: Callable[[Keys], None]
+        self, plan: Plan, clock: Clock, ready: Callable[[IssueKeys], None]
     ) -> None: ...
 
     async def edge(
@@ -42,7 +45,9 @@ class Programs(Protocol):
 class OwnPrograms:
     """The real ones."""
 
-    async def control_plane(self, plan: Plan, clock: Clock, ready: Callable[[Keys], None]) -> None:
+    async def control_plane(
+        self, plan: Plan, clock: Clock, ready: Callable[[IssueKeys], None]
+    ) -> None:
         config = replace(
             embedded(
                 data_dir=plan.data_dir,
@@ -59,19 +64,20 @@ class OwnPrograms:
         )
 
         def on_ready(plane: app.ControlPlane) -> None:
-            ready(
-                Keys(
-                    admin_token=plane.login.admin_token(),
+            async def issue(existing_admin_token: Secret | None) -> Keys:
+                return Keys(
+                    admin_token=await plane.login.admin_token(existing_admin_token),
                     edge_token=plane.login.issue_edge_token(EDGE_ID),
                 )
-            )
+
+            ready(issue)
 
         await app.serve(config, clock=clock, on_ready=on_ready)
 
     async def edge(
         self, plan: Plan, clock: Clock, edge_token: Secret, ready: Callable[[], None]
     ) -> None:
-        config = edge.EdgeConfig(
+        config = edge_config.EdgeConfig(
             listen_host=plan.host,
             listen_port=plan.port,
             connect_domain=plan.authority,

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from studios import client
-from studios.credentials import Credentials
+from studios.credentials import Credentials, load_local
 from studios.failures import INTERRUPTED_EXIT_CODE, CommandError
 from studios.phases import Ended
 from studios.up.demo import run_demo
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from studios.client import Client
     from studios.surroundings import Surroundings
     from studios.up.plan import Plan
-    from studios.up.programs import Keys, Programs
+    from studios.up.programs import IssueKeys, Keys, Programs
 
 
 async def serve(plan: Plan, surroundings: Surroundings, programs: Programs, wishes: Wishes) -> int:
@@ -50,14 +50,15 @@ async def _running(
 ) -> AsyncIterator[Keys]:
     """Yield once both programs serve; the edge ends first, so that nobody is let in any more."""
     clock = surroundings.clock
-    keys: asyncio.Future[Keys] = asyncio.get_running_loop().create_future()
+    issue: asyncio.Future[IssueKeys] = asyncio.get_running_loop().create_future()
     open_door = asyncio.Event()
     began = clock.monotonic()
     async with asyncio.TaskGroup() as tasks:
         plane = tasks.create_task(
-            programs.control_plane(plan, clock, keys.set_result), name="up/control-plane"
+            programs.control_plane(plan, clock, issue.set_result), name="up/control-plane"
         )
-        found = await keys
+        known = load_local(plan.data_dir)
+        found = await (await issue)(known.token if known else None)
         print_ended(surroundings.err, Ended("Control plane", clock.monotonic() - began, True))
         began = clock.monotonic()
         door = tasks.create_task(
@@ -92,14 +93,14 @@ async def _welcome(plan: Plan, surroundings: Surroundings, api: Client) -> None:
     if plan.demo:
         try:
             demo = await run_demo(api, surroundings.err, surroundings.clock)
-            session_url = demo.studio_url or ""
+            session_url = demo.studio_url
         except CommandError as error:
             # The page is there to look into it; ending now would only hide why.
             surroundings.say(f"Error: the demo is not running. {error.message}")
     settings = surroundings.settings
     lines = welcome(
         plan,
-        login_link=await api.login_link(None),
+        login_link=await api.login_link((await api.me()).id),
         session_url=session_url,
         ssh=ssh_line(settings.ssh_connection, user=settings.user, port=plan.port),
     )

@@ -231,10 +231,10 @@ async def test_logs_are_passed_through_byte_by_byte(studios: Studios, api: FakeA
 async def test_users_are_added_changed_and_removed(studios: Studios, api: FakeApi) -> None:
     result = await studios("users", "add", "maria", "--role", "launch")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == f"{api.url}/login?once=maria\n"
+    assert result.stdout == f"{api.url}/login?token=once-2\n"
     assert (await studios("users", "role", "maria", "--role", "view")).exit_code == 0
     shown = json.loads((await studios("users", "list", "-o", "json")).stdout)
-    assert shown["users"][1] == {"id": 2, "userName": "maria", "role": "view"}
+    assert shown["users"][1] == {"id": 2, "userName": "maria", "role": "view", "email": None}
     assert "maria" in (await studios("users", "list")).stdout
     assert (await studios("users", "remove", "maria")).exit_code == 0
     assert [user["userName"] for user in api.users] == ["admin"]

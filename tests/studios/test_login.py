@@ -96,5 +96,7 @@ async def test_damaged_credentials_are_said_so(studios: Studios, credentials: Pa
 
 
 async def test_link_prints_a_one_time_link_and_nothing_else(studios: Studios, api: FakeApi) -> None:
-    assert (await studios("login", "--link")).stdout == f"{api.url}/login?once=admin\n"
-    assert (await studios("login", "--link", "maria")).stdout == f"{api.url}/login?once=maria\n"
+    api.users.append({"id": 2, "userName": "maria", "role": "launch"})
+    assert (await studios("login", "--link")).stdout == f"{api.url}/login?token=once-1\n"
+    assert (await studios("login", "--link", "maria")).stdout == f"{api.url}/login?token=once-2\n"
+    assert (await studios("login", "--link", "nobody")).exit_code == 3

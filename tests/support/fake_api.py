@@ -1,8 +1,7 @@
 """A control plane's API in memory, for tests of the command line.
 
 It answers with the API's names, codes and shapes. A Studio that is started or stopped moves one
-step along its course with each look at it, so that a test that waits sees every phase and no clock is
-involved.
+step along its course with each look at it, so that a test sees every phase without a clock.
 `tests/studios/test_against_the_control_plane.py` sends the same commands to the real one.
 """
 
@@ -68,7 +67,12 @@ class FakeApi:
                 "status": "recommended",
                 "tool": "JupyterLab",
             },
-            "configuration": {"cpu": 2, "memory": 8192, "environment": {"GREETING": "hello"}},
+            "configuration": {
+                "gpu": 0,
+                "cpu": 2,
+                "memory": 8192,
+                "environment": {"GREETING": "hello"},
+            },
             "statusInfo": {"status": status, "message": "", "stopReason": None},
             "progress": [],
             "activeConnections": [],
@@ -97,7 +101,7 @@ class FakeApi:
                 web.post("/api/users", self._add_user),
                 web.put("/api/users/{id}", self._set_role),
                 web.delete("/api/users/{id}", self._remove_user),
-                web.post("/api/login-links", self._login_link),
+                web.post("/api/users/{id}/login-link", self._login_link),
                 web.get("/.studio/log", self._session_log),
             ]
         )
@@ -165,8 +169,9 @@ class FakeApi:
     async def _extend(self, request: web.Request) -> web.Response:
         return web.json_response({"studio": self.studios[request.match_info["id"]]})
 
-    async def _token(self, _: web.Request) -> web.Response:
-        return web.json_response({"token": LOG_TOKEN})
+    async def _token(self, request: web.Request) -> web.Response:
+        url = f"{self.studios[request.match_info['id']]['studioUrl']}.studio/log"
+        return web.json_response({"token": LOG_TOKEN, "url": url})
 
     async def _templates(self, _: web.Request) -> web.Response:
         template = {
@@ -184,22 +189,25 @@ class FakeApi:
         return web.json_response({"users": self.users})
 
     async def _add_user(self, _: web.Request) -> web.Response:
-        user = {"id": len(self.users) + 1, **self.bodies[-1]}
+        body = self.bodies[-1]
+        user = {"id": len(self.users) + 1, "userName": body["name"], "role": body["role"]}
         self.users.append(user)
-        return web.json_response({"user": user})
+        return web.json_response({"user": user, "loginUrl": self._link(user["id"])})
 
     async def _set_role(self, request: web.Request) -> web.Response:
         user = next(u for u in self.users if str(u["id"]) == request.match_info["id"])
         user["role"] = self.bodies[-1]["role"]
-        return web.json_response({"user": user})
+        return web.Response(status=204)
 
     async def _remove_user(self, request: web.Request) -> web.Response:
         self.users = [u for u in self.users if str(u["id"]) != request.match_info["id"]]
         return web.Response(status=204)
 
-    async def _login_link(self, _: web.Request) -> web.Response:
-        name = self.bodies[-1].get("userName", "admin")
-        return web.json_response({"url": f"{self.url}/login?once={name}"})
+    async def _login_link(self, request: web.Request) -> web.Response:
+        return web.json_response({"loginUrl": self._link(request.match_info["id"])})
+
+    def _link(self, user_id: object) -> str:
+        return f"{self.url}/login?token=once-{user_id}"
 
     async def _session_log(self, request: web.Request) -> web.StreamResponse:
         return web.Response(body=self.log, content_type="text/plain")
