@@ -1,46 +1,63 @@
 """What people and agents can ask of the control plane.
 
-**Start here.** Each command is one transaction: read the Studio, ask `access`, `validation` and `lifecycle`, write
-what they say, tell the bus. Nothing here talks to an engine; that is the reconciler's, which finds
-what is left to do in the database. So a command is done once it is written down, and repeating it
-changes nothing.
+**Start here.** Each command is one transaction: read the Studio, ask `access`, `validation` and
+`lifecycle`, write what they say, tell the bus. Nothing here talks to an engine; that is the
+reconciler's, which finds what is left to do in the database. So a command is done once it is
+written down, and repeating it changes nothing.
 """
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
+
+from common.ids import SessionId
+from control_plane.access import Action, Refused, may
+from control_plane.core import Core, assemble, find_studio
+from control_plane.effects import Facts
+from control_plane.errors import ConflictError, InvalidError, RefusedError
+from control_plane.lifecycle import Event, step, stop_event
+from control_plane.model import DEFAULT_WORKSPACE, PersonName, Status, Studio
+from control_plane.service_agents import AgentCommands
+from control_plane.service_edges import EdgeCommands
+from control_plane.service_workspace import WorkspaceCommands, require, settings_of
+from control_plane.validation import (
+    CreateStudio,
+    StartStudio,
+    UpdateStudio,
+    World,
+    parse_template,
+    problems_of_create,
+    problems_of_name,
+    problems_of_start,
+    problems_of_update,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from common.clock import Clock
-    from common.edge_messages import EdgeSession
-    from common.ids import RunNumber, SessionId, UserId
-    from common.messages import DesiredState, StatusReport
+    from common.ids import UserId
     from common.templates import TemplateFacts
     from common.tokens import TokenSigner
+    from control_plane.changes import ChangeSet
     from control_plane.engines.engine import Engine
     from control_plane.events import EventBus
-    from control_plane.model import (
-        ComputeEnv,
-        ConnectDecision,
-        Label,
-        Person,
-        Role,
-        Studio,
-        WorkspaceSettings,
-    )
+    from control_plane.model import Label, LabelId, Person
     from control_plane.settings import ServiceSettings
-    from control_plane.validation import CreateStudio, StartStudio, UpdateStudio
+    from control_plane.store import Transaction
 
 LIST_MAX = 100
-Studios: TypeAlias = "list[Studio]"
-EdgeSessions: TypeAlias = "list[EdgeSession]"
+Studios: TypeAlias = list[Studio]
+_FREE_TO_CHANGE = ("is_private", "allowed_user_ids", "labels", "access_version")
+"""Fields that may be edited at any time: people must be able to shut others out of a session."""
 
 
-class StudioService:
+class StudioService(AgentCommands, EdgeCommands, WorkspaceCommands):
     """The commands. Raises errors of `errors`, each with a sentence for people."""
 
     def __init__(
@@ -53,9 +70,14 @@ class StudioService:
         bus: EventBus,
         settings: ServiceSettings,
     ) -> None:
-        raise NotImplementedError
+        self._core = assemble(database, engines, templates, signer, clock, bus, settings)
 
-    # ── People's commands ────────────────────────────────────────────────────
+    @property
+    def core(self) -> Core:
+        """For the reconciler and the health poll."""
+        return self._core
+
+    # ── Looking ──────────────────────────────────────────────────────────────
 
     async def list(
         self,
@@ -66,91 +88,228 @@ class StudioService:
         offset: int = 0,
     ) -> tuple[Studios, int]:
         """Studios whose name, id or description contains `search`, newest first, and how many."""
-        raise NotImplementedError
+        require(person, Action.READ)
+        if not 0 <= max <= LIST_MAX or offset < 0:
+            raise InvalidError(f"Ask for 0 to {LIST_MAX} Studios, from an offset of 0 or more.")
+        async with self._core.store.read() as transaction:
+            return await transaction.search(
+                DEFAULT_WORKSPACE, text=search, limit=max, offset=offset
+            )
 
     async def get(self, person: Person, session_id: SessionId) -> Studio:
-        raise NotImplementedError
+        async with self._core.store.read() as transaction:
+            studio = await find_studio(transaction, session_id)
+        _require(person, Action.READ, studio)
+        return studio
+
+    async def validate_name(self, person: Person, name: str) -> None:
+        """InvalidError if it is no name, ConflictError if it is taken."""
+        require(person, Action.READ)
+        _raise(problems_of_name(name))
+        async with self._core.store.read() as transaction:
+            await _require_free(transaction, name)
+
+    # ── Adding, editing, deleting ────────────────────────────────────────────
 
     async def create(self, person: Person, request: CreateStudio, *, auto_start: bool) -> Studio:
-        raise NotImplementedError
+        """Add a Studio; with `auto_start` start it, too, or add nothing."""
+        require(person, Action.CREATE)
+        async with self._core.changes.write() as changes:
+            transaction = changes.transaction
+            world = await self._world(transaction)
+            _raise(problems_of_create(request, world))
+            await _require_free(transaction, request.name)
+            template = parse_template(request.data_studio_tool_url, self._core.templates)
+            assert template is not None, "validated"
+            now = self._core.clock.now()
+            private = request.is_private
+            studio = Studio(
+                session_id=await _new_session_id(transaction),
+                workspace_id=DEFAULT_WORKSPACE,
+                name=request.name,
+                description=request.description,
+                template=template,
+                owner=PersonName(id=person.id, name=person.name),
+                compute_env_id=request.compute_env_id,
+                configuration=request.configuration,
+                is_private=world.settings.private_studio_by_default if private is None else private,
+                allowed_user_ids=frozenset(request.allowed_user_ids),
+                labels=await _labels(transaction, request.label_ids),
+                status=Status.STOPPED,
+                status_since=now,
+                date_created=now,
+                last_updated=now,
+            )
+            await changes.insert(studio, actor_id=person.id)
+            if auto_start:
+                _require(person, Action.START, studio)
+                await self._start(changes, studio.session_id, person, None)
+            return await find_studio(transaction, studio.session_id)
 
     async def update(self, person: Person, session_id: SessionId, request: UpdateStudio) -> Studio:
-        raise NotImplementedError
+        """Change what the request names. Access and labels at any time, the rest when stopped."""
+        async with self._core.changes.write() as changes:
+            transaction = changes.transaction
+            studio = await find_studio(transaction, session_id, lock=True)
+            only_labels = request == UpdateStudio(label_ids=request.label_ids)
+            _require(person, Action.LABEL if only_labels else Action.EDIT, studio)
+            _raise(problems_of_update(request, await self._world(transaction)))
+            after = _edited(studio, request)
+            if request.label_ids is not None:
+                labels = await _labels(transaction, request.label_ids)
+                after = msgspec.structs.replace(after, labels=labels)
+            if after.name != studio.name:
+                await _require_free(transaction, after.name, besides=session_id)
+            if _but_free(after, studio) != studio:
+                _advance(studio, Event.EDIT, Facts(now=self._core.clock.now()))
+            if after != studio:
+                after = msgspec.structs.replace(after, last_updated=self._core.clock.now())
+            await changes.save(studio, after, action="studio_session_edited", actor_id=person.id)
+            return await find_studio(transaction, session_id)
 
     async def delete(self, person: Person, session_id: SessionId) -> None:
-        raise NotImplementedError
+        """Delete a Studio that is stopped. What the engine keeps of it goes soon after."""
+        await self._command(person, Action.DELETE, session_id, Event.DELETE, "deleted")
+
+    # ── Starting, stopping, extending ────────────────────────────────────────
 
     async def start(
         self, person: Person, session_id: SessionId, options: StartStudio | None = None
     ) -> Studio:
-        raise NotImplementedError
+        """Begin a run; nothing if one is under way. `options` hold for that session only."""
+        async with self._core.changes.write() as changes:
+            studio = await find_studio(changes.transaction, session_id, lock=True)
+            _require(person, Action.START, studio)
+            return await self._start(changes, session_id, person, options)
 
     async def stop(self, person: Person, session_id: SessionId) -> Studio:
-        raise NotImplementedError
+        """End the run; nothing if it is ending. Repeated after 10 minutes it forces."""
+        return await self._command(person, Action.STOP, session_id, Event.STOP, "stop_requested")
 
     async def extend(self, person: Person, session_id: SessionId) -> Studio:
-        raise NotImplementedError
+        """Move the deadline by one more lifespan."""
+        return await self._command(
+            person, Action.EXTEND, session_id, Event.EXTEND, "lifespan_extended"
+        )
 
-    async def validate_name(self, person: Person, name: str) -> None:
-        raise NotImplementedError
+    async def _start(
+        self,
+        changes: ChangeSet,
+        session_id: SessionId,
+        person: Person,
+        options: StartStudio | None,
+    ) -> Studio:
+        transaction = changes.transaction
+        studio = await find_studio(transaction, session_id, lock=True)
+        world = await self._world(transaction)
+        if options is not None:
+            _raise(problems_of_start(options, world))
+        facts = Facts(
+            now=self._core.clock.now(),
+            session_configuration=options.configuration if options is not None else None,
+        )
+        after = _advance(studio, Event.START, facts)
+        limit = world.settings.running_sessions_max
+        if (
+            limit is not None
+            and after != studio
+            and await transaction.count_active(DEFAULT_WORKSPACE) >= limit
+        ):
+            raise ConflictError(
+                f"The workspace allows {limit} running sessions: stop one of them first."
+            )
+        await changes.save(
+            studio, after, action="studio_session_start_requested", actor_id=person.id
+        )
+        return after
 
-    # ── The agent's side ─────────────────────────────────────────────────────
+    async def _command(
+        self, person: Person, action: Action, session_id: SessionId, event: Event, done: str
+    ) -> Studio:
+        now = self._core.clock.now()
+        async with self._core.changes.write() as changes:
+            studio = await find_studio(changes.transaction, session_id, lock=True)
+            _require(person, action, studio)
+            if event is Event.STOP:
+                limits = self._core.settings.limits
+                event = stop_event(studio, now, force_after_seconds=limits.force_after_seconds)
+            after = _advance(studio, event, Facts(now=now))
+            if event is Event.EXTEND and studio.deadline is None:
+                raise ConflictError("The session keeps running until it is stopped: nothing to do.")
+            named = f"studio_session_{done}"
+            await changes.save(studio, after, action=named, actor_id=person.id)
+            return after
 
-    async def record_report(
-        self, session_id: SessionId, run: RunNumber, report: StatusReport
-    ) -> DesiredState:
-        raise NotImplementedError
+    async def _world(self, transaction: Transaction) -> World:
+        return World(
+            templates=self._core.templates,
+            compute_env_ids=frozenset(
+                env.id for env in await transaction.compute_envs(DEFAULT_WORKSPACE)
+            ),
+            user_ids=frozenset(person.id for person in await transaction.people.members()),
+            label_ids=frozenset(label.id for label in await transaction.labels(DEFAULT_WORKSPACE)),
+            settings=await settings_of(transaction),
+        )
 
-    async def wait_desired(
-        self, session_id: SessionId, run: RunNumber, *, after: int, wait_seconds: float
-    ) -> DesiredState | None:
-        """The desired state as soon as its version is not `after`; None after `wait_seconds`."""
-        raise NotImplementedError
 
-    # ── The edge's side ──────────────────────────────────────────────────────
+def _require(person: Person, action: Action, studio: Studio) -> None:
+    decision = may(person, action, studio)
+    if isinstance(decision, Refused):
+        raise RefusedError(decision.reason)
 
-    async def connect_decision(self, user_id: UserId, session_id: SessionId) -> ConnectDecision:
-        raise NotImplementedError
 
-    async def edge_sessions(self) -> EdgeSessions:
-        raise NotImplementedError
+def _raise(problems: Iterable[str]) -> None:
+    if sentences := " ".join(problems):
+        raise InvalidError(sentences)
 
-    async def edge_session(self, session_id: SessionId) -> EdgeSession | None:
-        raise NotImplementedError
 
-    # ── People and the workspace ─────────────────────────────────────────────
+def _advance(studio: Studio, event: Event, facts: Facts) -> Studio:
+    outcome = step(studio, event, facts)
+    if outcome.refusal:
+        raise ConflictError(outcome.refusal)
+    return outcome.studio
 
-    async def find_person(self, user_id: UserId) -> Person | None:
-        """A member by id; None for people without a role."""
-        raise NotImplementedError
 
-    async def list_users(self, actor: Person) -> Sequence[Person]:
-        raise NotImplementedError
+def _edited(studio: Studio, request: UpdateStudio) -> Studio:
+    after = msgspec.structs.replace(
+        studio,
+        name=studio.name if request.name is None else request.name,
+        description=studio.description if request.description is None else request.description,
+        configuration=request.configuration or studio.configuration,
+        is_private=studio.is_private if request.is_private is None else request.is_private,
+        allowed_user_ids=_allowed(studio, request),
+    )
+    access = (after.is_private, after.allowed_user_ids)
+    if access != (studio.is_private, studio.allowed_user_ids):
+        after = msgspec.structs.replace(after, access_version=studio.access_version + 1)
+    return after
 
-    async def add_user(
-        self, actor: Person | None, name: str, role: Role, *, email: str | None = None
-    ) -> Person:
-        """Add a member. `actor` None is the program itself: the first admin."""
-        raise NotImplementedError
 
-    async def set_role(self, actor: Person, user_id: UserId, role: Role | None) -> None:
-        """Give another role, or with None end the membership. Takes effect at once everywhere."""
-        raise NotImplementedError
+def _allowed(studio: Studio, request: UpdateStudio) -> frozenset[UserId]:
+    wanted = request.allowed_user_ids
+    return studio.allowed_user_ids if wanted is None else frozenset(wanted)
 
-    async def workspace_settings(self, person: Person) -> WorkspaceSettings:
-        raise NotImplementedError
 
-    async def change_workspace_settings(
-        self, person: Person, settings: WorkspaceSettings
-    ) -> WorkspaceSettings:
-        raise NotImplementedError
+def _but_free(after: Studio, before: Studio) -> Studio:
+    """`after`, with everything that may change at any time as it was."""
+    kept = {name: getattr(before, name) for name in _FREE_TO_CHANGE}
+    return msgspec.structs.replace(after, **kept)
 
-    async def compute_envs(self, person: Person) -> Sequence[ComputeEnv]:
-        raise NotImplementedError
 
-    async def labels(self, person: Person) -> Sequence[Label]:
-        raise NotImplementedError
+async def _require_free(
+    transaction: Transaction, name: str, *, besides: SessionId | None = None
+) -> None:
+    if await transaction.is_name_taken(DEFAULT_WORKSPACE, name, besides=besides):
+        raise ConflictError(f"There is a Studio “{name}” already: choose another name.")
 
-    async def ensure_workspace(self, *, work_dir: str) -> None:
-        """Make the default workspace and compute environment if there are none. Idempotent."""
-        raise NotImplementedError
+
+async def _labels(transaction: Transaction, wanted: Iterable[LabelId]) -> tuple[Label, ...]:
+    ids = set(wanted)
+    return tuple(lb for lb in await transaction.labels(DEFAULT_WORKSPACE) if lb.id in ids)
+
+
+async def _new_session_id(transaction: Transaction) -> SessionId:
+    while True:
+        session_id = SessionId(secrets.token_hex(4))
+        if await transaction.studio(session_id) is None:
+            return session_id

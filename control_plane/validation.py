@@ -153,6 +153,14 @@ def problems_of_name(name: str) -> list[str]:
     return []
 
 
+def problems_of_user_name(name: str) -> list[str]:
+    """What is wrong with a person's name; it travels in a header to the tool."""
+    return [
+        problem.replace("the Studio a name", "the user a name")
+        for problem in problems_of_name(name)
+    ]
+
+
 def _description(description: str) -> Iterator[str]:
     if len(description) > DESCRIPTION_LENGTH_MAX:
         yield (

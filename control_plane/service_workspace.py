@@ -1,0 +1,171 @@
+"""People and settings of the workspace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from control_plane.access import Action, Refused, may
+from control_plane.errors import ConflictError, InvalidError, NotFoundError, RefusedError
+from control_plane.model import (
+    DEFAULT_COMPUTE_ENV,
+    DEFAULT_WORKSPACE,
+    ComputeEnv,
+    Person,
+    Role,
+    WorkspaceSettings,
+)
+from control_plane.validation import problems_of_settings, problems_of_user_name
+
+if TYPE_CHECKING:
+    from common.ids import UserId
+    from control_plane.core import Core
+    from control_plane.model import Label
+    from control_plane.store import Transaction
+
+
+class WorkspaceCommands:
+    """The workspace's side of the service."""
+
+    _core: Core
+
+    # ── People ───────────────────────────────────────────────────────────────
+
+    async def find_person(self, user_id: UserId) -> Person | None:
+        """A member by id; None for people without a role."""
+        async with self._core.store.read() as transaction:
+            return await transaction.people.find(user_id)
+
+    async def list_users(self, actor: Person) -> list[Person]:
+        """All members; anybody may know them, to name allowed users."""
+        require(actor, Action.READ)
+        async with self._core.store.read() as transaction:
+            return await transaction.people.members()
+
+    async def add_user(
+        self, actor: Person | None, name: str, role: Role, *, email: str | None = None
+    ) -> Person:
+        """Add a member. `actor` None is the program itself: the first admin."""
+        if problems := problems_of_user_name(name):
+            raise InvalidError(" ".join(problems))
+        _require_over(actor, role)
+        async with self._core.changes.write() as changes:
+            people = changes.transaction.people
+            now = self._core.clock.now()
+            known = await people.id_of(name)
+            if known is not None and await people.find(known) is not None:
+                raise ConflictError(f"There is a user {name} already: choose another name.")
+            if known is None:
+                known = await people.insert(name, role, email=email, at=now)
+            else:  # somebody comes back: their Studios are theirs again
+                await people.set_role(known, role)
+                await changes.transaction.bump_access()
+                changes.tell_access()
+            await self._audit_role(changes.transaction, actor, known, role)
+        return Person(id=known, name=name, role=role)
+
+    async def set_role(self, actor: Person, user_id: UserId, role: Role | None) -> None:
+        """Give another role, or with None end the membership. Takes effect at once everywhere."""
+        _require_over(actor, role)
+        async with self._core.changes.write() as changes:
+            people = changes.transaction.people
+            person = await people.find(user_id)
+            if person is None:
+                raise NotFoundError(f"There is no user {user_id}: look at the list of users.")
+            if person.role is role:
+                return
+            _require_over(actor, person.role)
+            await people.set_role(user_id, role)
+            if await people.count_owners_and_admins() == 0:
+                raise ConflictError(
+                    f"{person.name} is the last one who may manage this workspace: "
+                    "make somebody else Admin first."
+                )
+            await changes.transaction.bump_access()
+            changes.tell_access()
+            await self._audit_role(changes.transaction, actor, user_id, role)
+
+    async def _audit_role(
+        self, transaction: Transaction, actor: Person | None, user_id: UserId, role: Role | None
+    ) -> None:
+        await transaction.audit(
+            "user_role_changed",
+            at=self._core.clock.now(),
+            actor_id=actor.id if actor is not None else None,
+            detail={"user": user_id, "role": role.value if role is not None else None},
+        )
+
+    # ── Settings and what there is to choose from ────────────────────────────
+
+    async def workspace_settings(self, person: Person) -> WorkspaceSettings:
+        require(person, Action.READ)
+        async with self._core.store.read() as transaction:
+            return await settings_of(transaction)
+
+    async def change_workspace_settings(
+        self, person: Person, settings: WorkspaceSettings
+    ) -> WorkspaceSettings:
+        """Replace them all. Sessions under way keep the lifespan that they began with."""
+        require(person, Action.SETTINGS)
+        if problems := problems_of_settings(settings):
+            raise InvalidError(" ".join(problems))
+        async with self._core.changes.write() as changes:
+            await changes.transaction.save_settings(DEFAULT_WORKSPACE, settings)
+            await changes.transaction.audit(
+                "workspace_settings_changed", at=self._core.clock.now(), actor_id=person.id
+            )
+        return settings
+
+    async def compute_envs(self, person: Person) -> list[ComputeEnv]:
+        require(person, Action.READ)
+        async with self._core.store.read() as transaction:
+            return await transaction.compute_envs(DEFAULT_WORKSPACE)
+
+    async def labels(self, person: Person) -> list[Label]:
+        require(person, Action.READ)
+        async with self._core.store.read() as transaction:
+            return await transaction.labels(DEFAULT_WORKSPACE)
+
+    async def ensure_workspace(
+        self, *, work_dir: str, environment: dict[str, str] | None = None
+    ) -> None:
+        """Make the default workspace and compute environment, or bring the latter up to date."""
+        async with self._core.store.write() as transaction:
+            if await transaction.settings(DEFAULT_WORKSPACE) is None:
+                await transaction.insert_workspace(
+                    DEFAULT_WORKSPACE, "default", WorkspaceSettings()
+                )
+            envs = {env.id: env for env in await transaction.compute_envs(DEFAULT_WORKSPACE)}
+            env = envs.get(DEFAULT_COMPUTE_ENV) or ComputeEnv(
+                id=DEFAULT_COMPUTE_ENV, name="This machine", engine="local", work_dir=work_dir
+            )
+            env = msgspec.structs.replace(
+                env,
+                work_dir=work_dir,
+                environment=env.environment if environment is None else environment,
+            )
+            if envs.get(env.id) != env:
+                await transaction.save_compute_env(DEFAULT_WORKSPACE, env)
+
+
+async def settings_of(transaction: Transaction) -> WorkspaceSettings:
+    settings = await transaction.settings(DEFAULT_WORKSPACE)
+    assert settings is not None, "ensure_workspace runs at start"
+    return settings
+
+
+def require(person: Person, action: Action) -> None:
+    """Raise RefusedError unless the person may; for actions on no Studio in particular."""
+    decision = may(person, action)
+    if isinstance(decision, Refused):
+        raise RefusedError(decision.reason)
+
+
+def _require_over(actor: Person | None, role: Role | None) -> None:
+    """Managing users needs Owner or Admin; making or unmaking an Owner needs an Owner."""
+    if actor is None:
+        return
+    require(actor, Action.USERS)
+    if role is Role.OWNER and actor.role is not Role.OWNER:
+        raise RefusedError("Only an Owner may make or unmake an Owner: ask one.")

@@ -1,0 +1,80 @@
+"""Builds what an engine hands the agent of one run. Pure but for the signature on the token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from common.session_spec import (
+    SPEC_VERSION,
+    ResourceLimits,
+    SessionSpec,
+    ToolSpec,
+    VolumeLimits,
+    WorkDirectory,
+)
+from control_plane.desired import agent_token
+from control_plane.model import SessionConfiguration
+
+if TYPE_CHECKING:
+    from common.templates import TemplateFacts
+    from common.tokens import TokenSigner
+    from control_plane.model import ComputeEnv, Studio
+    from control_plane.settings import ServiceSettings
+
+WORKSPACE = "workspace"
+"""The tool's working directory, in the session's folder."""
+_MIB = 1024**2
+
+
+def build_spec(
+    studio: Studio,
+    template: TemplateFacts,
+    env: ComputeEnv,
+    *,
+    signer: TokenSigner,
+    settings: ServiceSettings,
+) -> SessionSpec:
+    """Return the spec of the Studio's newest run. The engine may choose another tool port."""
+    state_dir = settings.sessions_dir / studio.session_id
+    return SessionSpec(
+        version=SPEC_VERSION,
+        session_id=studio.session_id,
+        run_number=studio.run_number,
+        studio_name=studio.name,
+        control_plane_url=settings.control_plane_url,
+        edge_urls=settings.edge_urls,
+        session_host=settings.session_host(studio.session_id),
+        agent_token=agent_token(signer, studio.session_id, studio.run_number),
+        token_keys=signer.public_keys(),
+        tool=ToolSpec(
+            name=template.name,
+            command=template.command,
+            port=template.port,
+            working_directory=str(state_dir / WORKSPACE),
+            readiness_path=template.readiness_path,
+            activity=template.activity,
+        ),
+        environment=environment(studio, template, env),
+        host_state_dir=str(state_dir),
+        work_directory=WorkDirectory(url=env.work_dir, single_writer=env.single_writer),
+        volume=VolumeLimits(limit_bytes=env.disk_limit_bytes),
+        resources=_resources(studio),
+    )
+
+
+def environment(studio: Studio, template: TemplateFacts, env: ComputeEnv) -> dict[str, str]:
+    """Image, compute environment, Studio, session: the later wins."""
+    session = studio.session_configuration or SessionConfiguration()
+    return {
+        **template.environment,
+        **env.environment,
+        **studio.configuration.environment,
+        **session.environment,
+    }
+
+
+def _resources(studio: Studio) -> ResourceLimits:
+    session = studio.session_configuration or SessionConfiguration()
+    cpu = studio.configuration.cpu if session.cpu is None else session.cpu
+    memory = studio.configuration.memory if session.memory is None else session.memory
+    return ResourceLimits(cpus=float(cpu), memory_bytes=memory * _MIB)
