@@ -1,0 +1,67 @@
+# The project's commands. `make` alone runs everything on this machine.
+#
+#   make run [PORT=9191] [DATA_DIR=/var/lib/studios]   install what is missing, then `studios up --demo`
+#   make test [TESTS=tests/agent]                      the tests, in under ten minutes
+#   make check                                         format, lint, types, import rules, tidiness: under a minute
+#   make format                                        put into shape what can be
+#   make bench                                         measure, into bench/RESULTS.md
+#   make lock                                          the locked requirements, from pyproject.toml and images/
+#   make clean-host [YES=1]                            show, or end, what sessions left running on this machine
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := run
+MAKEFLAGS += --no-print-directory
+
+PORT ?= 9191
+DATA_DIR ?= /var/lib/studios
+TESTS ?= tests
+BIN := .venv/bin
+PACKAGES := agent common connect_proxy control_plane studios tests
+CODE := $(wildcard $(PACKAGES) bench)
+
+.PHONY: run test check check-format check-lint check-types check-imports check-tidy format bench lock \
+	clean-host install-dev
+
+run:
+	@scripts/install
+	@exec $(BIN)/studios up --demo --port '$(PORT)' --data-dir '$(DATA_DIR)'
+
+test: install-dev
+	@$(BIN)/python -m pytest $(TESTS)
+
+# Two at a time: more would only wait for each other on a small machine.
+check: install-dev
+	@$(MAKE) --jobs=2 --output-sync=target --keep-going \
+		check-types check-format check-lint check-imports check-tidy
+
+check-format:
+	@$(BIN)/ruff format --check --quiet $(CODE) || { echo "Not in shape: run make format."; exit 1; }
+
+check-lint:
+	@$(BIN)/ruff check --quiet $(CODE)
+
+check-types:
+	@$(BIN)/mypy --no-error-summary
+
+check-imports:
+	@$(BIN)/lint-imports --no-timing | tail -n 20
+
+check-tidy:
+	@$(BIN)/python -m pytest --quiet --no-header --durations=0 --durations-min=5 tests/tidy
+
+format: install-dev
+	@$(BIN)/ruff check --fix --quiet $(CODE) || true
+	@$(BIN)/ruff format --quiet $(CODE)
+
+bench: install-dev
+	@$(BIN)/python -m bench
+
+lock:
+	@scripts/lock
+
+clean-host:
+	@scripts/clean-host $(if $(filter 1,$(YES)),--end) --data-dir '$(DATA_DIR)'
+
+install-dev:
+	@scripts/install --dev
