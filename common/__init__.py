@@ -11,6 +11,8 @@
 - `wire`            JSON in and out
 - `secret`          credentials that don't show in logs
 - `clock`           time as an argument
+- `backoff`         growing, jittered pauses between attempts
+- `http1/`          the HTTP/1.1 byte path of edge and gateway
 - `tasks`           background tasks with an owner
 - `loopback`        `*.localhost` resolves to this machine
 - `log`             structured logs

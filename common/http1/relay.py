@@ -160,7 +160,7 @@ class Downstream(Intake):
 
     def interim(self, head: ResponseHead) -> None:
         if self._head is not None and self._head.minor_version == 1:
-            self.transport.write(write_response(head.status, head.reason, head.headers))
+            self.write_head(write_response(head.status, head.reason, head.headers))
 
     def response(self, head: ResponseHead, ends_with_connection: bool) -> None:
         request, forward = self._head, self._forward
@@ -178,7 +178,11 @@ class Downstream(Intake):
             headers.append((b"Connection", b"close"))
         elif request.minor_version == 0:
             headers.append((b"Connection", b"keep-alive"))
-        self.transport.write(write_response(head.status, head.reason, headers))
+        self.write_head(write_response(head.status, head.reason, headers))
+
+    def write_head(self, data: bytes) -> None:
+        """Write the first bytes of an interim or final response."""
+        self.transport.write(data)
 
     def response_data(self, data: bytes) -> None:
         self.transport.write(data)
@@ -198,7 +202,7 @@ class Downstream(Intake):
             return
         headers = forward.respond(head)
         headers += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
-        self.transport.write(write_response(101, head.reason, headers))
+        self.write_head(write_response(101, head.reason, headers))
         pipelined, self._buffer = self._buffer, b""
         self._upstream = None
         self._state = State.CLOSED
@@ -235,7 +239,7 @@ class Downstream(Intake):
             self._linger = True
         if self._linger or head is None or not head.keep_alive:
             self.close_after = True
-        self.transport.write(reply.write(head_only=head_only, close=self.close_after))
+        self.write_head(reply.write(head_only=head_only, close=self.close_after))
         self._next()
 
     def _skip_body(self) -> None:
@@ -288,7 +292,7 @@ class Downstream(Intake):
         early, self._buffer = self._buffer, b""
         self._state = State.CLOSED
         self.site.closed(self)
-        self.transport.write(switch.reply)
+        self.write_head(switch.reply)
         switch.take_over(self.transport, early)
 
     def _drop_upstream(self) -> None:
