@@ -6,7 +6,8 @@
 - `plan`        what the options come to: paths, addresses
 - `checks`      what must be true before anything is changed
 - `folder`      the data folder: made, locked, token and address written
-- `programs`    control plane and edge, behind two small functions
+- `programs`    what it knows of control plane and edge
+- `own_programs` the real ones
 - `system`      both programs, the demo, the status line, the end
 - `demo`        the Studio of `--demo`
 - `overview`    what the status line says (pure)

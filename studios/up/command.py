@@ -82,7 +82,7 @@ def up(
 
 def _run(plan: Plan, surroundings: Surroundings) -> int:
     # Both programs take half a second to import, and no other command needs them.
-    from studios.up.programs import OwnPrograms  # noqa: PLC0415
+    from studios.up.own_programs import OwnPrograms  # noqa: PLC0415
 
     folder.rotate_log(plan.log)
     with plan.log.open("a", encoding="utf-8", buffering=1) as stream:

@@ -44,6 +44,7 @@ class FakeApi:
         """What each Studio goes through with the next looks at it."""
         self.users: list[dict[str, Any]] = [{"id": 1, "userName": "admin", "role": "owner"}]
         self.start_course = STARTING
+        self.stop_course = STOPPING
         self.log = b"line 1\nline 2\n"
         self.refuse: tuple[int, str] | None = None
         """Answer everything with this code and sentence."""
@@ -163,7 +164,7 @@ class FakeApi:
 
     async def _stop(self, request: web.Request) -> web.Response:
         session_id = request.match_info["id"]
-        self._begin(session_id, STOPPING)
+        self._begin(session_id, self.stop_course)
         return web.json_response({"jobSubmitted": True, "sessionId": session_id})
 
     async def _extend(self, request: web.Request) -> web.Response:

@@ -1,0 +1,68 @@
+"""Control plane and edge, each behind one small function."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from connect_proxy import config as edge_config, edge
+from control_plane import app
+from control_plane.config import embedded
+from studios.up.programs import Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from common.clock import Clock
+    from common.secret import Secret
+    from studios.up.plan import Plan
+    from studios.up.programs import IssueKeys
+
+EDGE_ID = "up"
+
+
+class OwnPrograms:
+    """The real `Programs`."""
+
+    async def control_plane(
+        self, plan: Plan, clock: Clock, ready: Callable[[IssueKeys], None]
+    ) -> None:
+        config = replace(
+            embedded(
+                data_dir=plan.data_dir,
+                images_dir=plan.images_dir,
+                port=plan.port,
+                work_dir=plan.work_dir,
+            ),
+            public_url=plan.url,
+            connect_domain=plan.authority,
+            unix_socket=plan.socket,
+            edge_connect_url=plan.url,
+            edge_urls=(plan.url,),
+            agent_url=plan.url,
+        )
+
+        def on_ready(plane: app.ControlPlane) -> None:
+            async def issue(existing_admin_token: Secret | None) -> Keys:
+                return Keys(
+                    admin_token=await plane.login.admin_token(existing_admin_token),
+                    edge_token=plane.login.issue_edge_token(EDGE_ID),
+                )
+
+            ready(issue)
+
+        await app.serve(config, clock=clock, on_ready=on_ready)
+
+    async def edge(
+        self, plan: Plan, clock: Clock, edge_token: Secret, ready: Callable[[], None]
+    ) -> None:
+        config = edge_config.EdgeConfig(
+            listen_host=plan.host,
+            listen_port=plan.port,
+            connect_domain=plan.authority,
+            public_scheme="http",
+            control_plane_url=f"unix:{plan.socket}",
+            edge_token=edge_token,
+            edge_id=EDGE_ID,
+        )
+        await edge.serve(config, clock=clock, on_ready=lambda _port: ready())

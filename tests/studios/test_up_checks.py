@@ -1,0 +1,169 @@
+"""What `studios up` refuses to start with: one sentence each, and nothing changed."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from common.secret import Secret
+from studios.credentials import load_local
+from studios.failures import CommandError
+from studios.up import checks, folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.studios.conftest import Studios
+
+TEMPLATE = """
+name = "jupyterlab"
+title = "JupyterLab"
+tool = "JupyterLab"
+icon = "jupyter"
+tag = "4.6.1-0.1.0"
+port = 8080
+command = ["{command}"]
+"""
+
+
+@contextmanager
+def refused(*words: str) -> Iterator[None]:
+    with pytest.raises(CommandError) as caught:
+        yield
+    sentence = caught.value.message
+    for word in words:
+        assert word in sentence
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_without_root_it_says_so() -> None:
+    with refused("root", "sudo"):
+        checks.check_privilege(1000)
+    checks.check_privilege(0)
+
+
+def test_a_port_in_use_names_who_uses_it(busy_port: int) -> None:
+    with refused(f"Port {busy_port} is in use by ", f"(process {os.getpid()})", "--port"):
+        checks.check_port("127.0.0.1", busy_port)
+
+
+def test_an_address_that_is_not_ours_is_named() -> None:
+    with refused("192.0.2.1", "--host"):  # reserved for documentation, RFC 5737
+        checks.check_port("192.0.2.1", 9191)
+
+
+def test_a_port_whose_connections_are_still_closing_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        with socket.create_connection(address) as client:
+            accepted, _ = server.accept()
+            accepted.close()  # the side that closes first keeps the address in TIME_WAIT
+            client.recv(1)
+    checks.check_port(*address)
+
+
+def test_a_missing_tool_names_the_installer(tmp_path: Path) -> None:
+    (tmp_path / "jupyterlab").mkdir()
+    template = tmp_path / "jupyterlab" / "template.toml"
+    template.write_text(TEMPLATE.format(command="/nowhere/start"))
+    with refused("JupyterLab is not installed", "/nowhere/start", "scripts/install"):
+        checks.check_tools(tmp_path)
+    template.write_text(TEMPLATE.format(command="/bin/sh"))
+    checks.check_tools(tmp_path)
+    template.write_text("name = ")
+    with refused("template.toml"):
+        checks.check_tools(tmp_path)
+
+
+def test_a_data_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with refused("not a folder", "--data-dir"):
+        checks.check_data_dir(tmp_path / "file" / "data")
+    checks.check_data_dir(tmp_path / "new" / "deep")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    with refused("107", "--data-dir"):
+        checks.check_socket_path(tmp_path / ("x" * 100) / "control-plane.sock")
+
+
+def test_one_process_at_a_time_has_the_folder(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    folder.check_not_locked(data)
+    with folder.locked(data):
+        assert data.stat().st_mode & 0o777 == 0o700
+        with refused("another `studios up`"):
+            folder.check_not_locked(data)
+        with refused("another `studios up`"), folder.locked(data):
+            pass
+    with folder.locked(data):
+        pass
+
+
+def test_the_administrators_token_is_for_the_owner_of_the_folder_only(tmp_path: Path) -> None:
+    for token in ("first", "second"):
+        folder.write_access(tmp_path, url="http://x:1", admin_token=Secret(token))
+        found = load_local(tmp_path)
+        assert found is not None
+        assert (found.url, found.token.reveal()) == ("http://x:1", token)
+        assert (tmp_path / "admin-token").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_large_log_is_put_aside_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "LOG_BYTES_MAX", 10)
+    log = tmp_path / "studios.log"
+    log.write_text("short")
+    folder.rotate_log(log)
+    assert log.exists()
+    log.write_text("much too long")
+    folder.rotate_log(log)
+    assert [path.name for path in tmp_path.iterdir()] == ["studios.log.1"]
+
+
+async def test_up_that_cannot_start_changes_nothing(
+    studios: Studios, tmp_path: Path, busy_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "check_tools", lambda _: None)
+    data = tmp_path / "up"
+    result = await studios("up", "--data-dir", str(data), "--port", str(busy_port))
+    assert result.exit_code == 1
+    assert "in use by" in result.stderr
+    with pytest.raises(FileNotFoundError):
+        os.stat(data)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--port", "0"),
+        ("--port", "http"),
+        ("--domain", "a_b"),
+        ("--domain", "x/y"),
+        ("--work-dir", "ftp://x"),
+        ("--work-dir", "relative/folder"),
+    ],
+)
+async def test_options_that_mean_nothing_are_refused(
+    studios: Studios, wrong: tuple[str, str]
+) -> None:
+    result = await studios("up", *wrong)
+    assert result.exit_code == 2
+    assert wrong[0] in result.stderr
+
+
+def test_every_failure_has_an_exit_code_of_its_own() -> None:
+    codes = [kind.exit_code for kind in CommandError.__subclasses__()]
+    assert [CommandError.exit_code, *codes] == [1, 2, 3, 4, 5, 6]
