@@ -1,0 +1,198 @@
+"""The public JSON shapes of a Studio and what belongs to it.
+
+Names and nesting are those of the reference platform, so that its clients can read them. Fields
+marked “ours” are additions; fields of parts that this installation doesn't have yet are null or
+empty.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003  msgspec reads the structs' annotations
+
+from common.ids import SessionId, UserId  # noqa: TC001
+from control_plane.api.route import Reply
+from control_plane.model import Configuration, StepStatus  # noqa: TC001
+
+
+class UserShape(Reply, frozen=True, kw_only=True):
+    """A person by name."""
+
+    id: UserId
+    user_name: str
+    email: str | None = None
+    avatar: str | None = None
+
+
+class ConnectionShape(Reply, frozen=True, kw_only=True):
+    """Somebody connected to a session; since and lastActive of their newest tab."""
+
+    id: UserId
+    user_name: str
+    since: datetime
+    last_active: datetime
+
+
+class ComputeEnvShape(Reply, frozen=True, kw_only=True):
+    """Where sessions run."""
+
+    id: str
+    name: str
+    platform: str
+    region: str
+    work_dir: str | None = None
+    """Ours; in the list of compute environments only."""
+    environment: tuple[str, ...] | None = None
+    """Ours: names of the inherited variables; in the list of compute environments only."""
+
+
+class TemplateShape(Reply, frozen=True, kw_only=True):
+    """What a Studio is made of. `repository` is what `dataStudioToolUrl` takes."""
+
+    repository: str
+    icon: str
+    status: str
+    tool: str
+    name: str
+    """Ours: the template's name without the tag."""
+    tag: str
+    """Ours."""
+
+
+class StatusShape(Reply, frozen=True, kw_only=True):
+    """Where a Studio stands."""
+
+    status: str
+    message: str
+    last_update: datetime
+    """Since when it stands there."""
+    stop_reason: str | None
+
+
+class StepShape(Reply, frozen=True, kw_only=True):
+    """One step of starting or stopping."""
+
+    status: StepStatus
+    message: str
+    warnings: tuple[str, ...]
+
+
+class LabelShape(Reply, frozen=True, kw_only=True):
+    """A label; resource labels have a value."""
+
+    id: int
+    name: str
+    value: str | None
+    resource: bool
+    is_default: bool = False
+
+
+class HealthShape(Reply, frozen=True, kw_only=True):
+    """What the last poll through the edge found. Ours."""
+
+    ok: bool
+    at: datetime
+    message: str
+
+
+class ResourceShape(Reply, frozen=True, kw_only=True):
+    """What the session's processes take together. Ours."""
+
+    cpu_percent: float
+    memory_bytes: int
+    processes: int
+    measured_at: datetime
+
+
+class ToolShape(Reply, frozen=True, kw_only=True):
+    """The tool's process. Ours."""
+
+    phase: str
+    restarts: int
+    last_exit: str | None
+    last_lines: tuple[str, ...]
+    """The end of its output; filled once something went wrong."""
+
+
+class ActivityShape(Reply, frozen=True, kw_only=True):
+    """Why the session counts as used. Ours."""
+
+    last_active_at: datetime | None
+    reason: str
+    open_websockets: int
+
+
+class StudioShape(Reply, frozen=True, kw_only=True):
+    """A Studio as one person may see it."""
+
+    session_id: SessionId
+    workspace_id: int
+    parent_checkpoint: None = None
+    user: UserShape
+    name: str
+    description: str
+    studio_url: str
+    compute_env: ComputeEnvShape
+    template: TemplateShape
+    configuration: Configuration
+    date_created: datetime
+    last_updated: datetime
+    last_started: datetime | None
+    effective_lifespan_hours: int
+    status_info: StatusShape
+    progress: tuple[StepShape, ...]
+    active_connections: tuple[ConnectionShape, ...]
+    mounted_data_links: tuple[str, ...] = ()
+    wave_build_url: None = None
+    base_image: None = None
+    custom_image: bool = False
+    remote_config: None = None
+    is_private: bool
+    allowed_users: tuple[UserShape, ...]
+    labels: tuple[LabelShape, ...]
+
+    run_number: int
+    """Ours: the newest run, 0 before the first start."""
+    deadline: datetime | None
+    """Ours: when the lifespan ends; null keeps running."""
+    allowed_actions: tuple[str, ...]
+    """Ours: what the caller may do: edit delete label start stop extend connect."""
+    health: HealthShape | None
+    resources: ResourceShape | None
+    tool: ToolShape | None
+    activity: ActivityShape | None
+    warnings: tuple[str, ...]
+    """Ours: what the user of this session gave up or should know."""
+
+
+class StudioReply(Reply, frozen=True, kw_only=True):
+    """A new Studio."""
+
+    studio: StudioShape
+
+
+class StudioList(Reply, frozen=True, kw_only=True):
+    """One page of Studios, newest first."""
+
+    studios: tuple[StudioShape, ...]
+    total_size: int
+
+
+class JobReply(Reply, frozen=True, kw_only=True):
+    """A start or stop was written down; it is carried out even if the server restarts now."""
+
+    job_submitted: bool
+    session_id: SessionId
+    status_info: StatusShape
+
+
+class TemplateList(Reply, frozen=True, kw_only=True):
+    """Templates that Studios can be added from."""
+
+    templates: tuple[TemplateShape, ...]
+    total_size: int
+
+
+class RemovedEvent(Reply, frozen=True, kw_only=True):
+    """Data of the event `removed`: the Studio is gone, or out of the caller's sight."""
+
+    session_id: SessionId

@@ -1,0 +1,90 @@
+"""Where people and programs get their credentials; `ControlPlane.login` is one of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from common.secret import Secret
+from common.tokens import EDGE_AUDIENCE, EdgeClaims, StudioClaims, TokenSigner, studio_audience
+from control_plane.login import members
+from control_plane.model import Role
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from common.ids import SessionId, UserId
+    from control_plane.login.api_tokens import ApiTokens
+    from control_plane.login.links import LoginLinks
+    from control_plane.model import Person
+    from control_plane.service import StudioService
+
+ADMIN_NAME = "admin"
+ADMIN_TOKEN_NAME = "studios up"
+EDGE_TOKEN_LIFE_SECONDS = 366 * 86400.0
+"""`studios up` issues a new one at each start; others are told by their administrator yearly."""
+STUDIO_TOKEN_LIFE_SECONDS = 15 * 60.0
+"""Checked when a request begins, so following a log may take longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginDesk:
+    """Hands out credentials; asks nobody whether it may."""
+
+    database: AsyncEngine
+    service: StudioService
+    links: LoginLinks
+    api_tokens: ApiTokens
+    signer: TokenSigner
+    public_url: str
+
+    async def admin(self) -> Person:
+        """Return the first owner; makes one in an empty database."""
+        person = await members.find_owner(self.database)
+        if person is not None:
+            return person
+        return await self.service.add_user(None, ADMIN_NAME, Role.OWNER)
+
+    async def login_link(self, user_id: UserId, *, actor_id: UserId | None = None) -> str:
+        """Return a one-time address that logs this person in; earlier ones stop working."""
+        token = await self.links.create(user_id, actor_id=actor_id)
+        return f"{self.public_url}/login?{urlencode({'token': token.reveal()})}"
+
+    async def admin_token(self, existing: Secret | None = None) -> Secret:
+        """Return an owner's API token: `existing` if it still is one, else a new one."""
+        if existing:
+            person = await self.api_tokens.find(existing.reveal())
+            if person is not None and person.role is Role.OWNER:
+                return existing
+        admin = await self.admin()
+        await self.api_tokens.revoke_named(admin.id, ADMIN_TOKEN_NAME)
+        _, token = await self.api_tokens.create(admin.id, ADMIN_TOKEN_NAME)
+        return token
+
+    def issue_edge_token(self, edge_id: str) -> Secret:
+        """Return the credential of an edge."""
+        now = self.signer.now()
+        return Secret(
+            self.signer.sign(
+                EdgeClaims(
+                    aud=EDGE_AUDIENCE, iat=now, exp=now + EDGE_TOKEN_LIFE_SECONDS, edge=edge_id
+                )
+            )
+        )
+
+    def issue_studio_token(self, session_id: SessionId, scope: str, *, bearer: str) -> Secret:
+        """Return a token for `/.studio/<scope>` of one session."""
+        now = self.signer.now()
+        return Secret(
+            self.signer.sign(
+                StudioClaims(
+                    aud=studio_audience(session_id),
+                    iat=now,
+                    exp=now + STUDIO_TOKEN_LIFE_SECONDS,
+                    sid=session_id,
+                    scope=scope,
+                    sub=bearer,
+                )
+            )
+        )

@@ -1,0 +1,88 @@
+// How things are said: pure functions from data to text.
+
+const LABELS = { buildFailed: "build-failed" };
+const TONES = {
+  running: "green",
+  building: "amber",
+  starting: "amber",
+  stopping: "amber",
+  errored: "red",
+  buildFailed: "red",
+  stopped: "grey",
+};
+const REASONS = {
+  LIFESPAN_EXPIRED: "Stopped because its lifespan ended.",
+  SPOT_RECLAMATION: "Stopped because the cloud took its spot machine back.",
+  NO_STATS_AVAIL: "Stopped because it no longer reported.",
+  CREDITS_RUN_OUT: "Stopped because the credits ran out.",
+  IDLE: "Stopped because nobody used it.",
+};
+
+const FORCE_STOP_AFTER_MILLISECONDS = 10 * 60_000; // the server's own limit
+
+export const statusLabel = (status) => LABELS[status] ?? status;
+export const tone = (status) => TONES[status] ?? "grey";
+
+/** What to say below the name: the server's message, else why it stopped. */
+export function message(studio) {
+  const { status, message: text, stopReason } = studio.statusInfo;
+  if (text && status !== "running") return text;
+  if (status === "running" && studio.health && !studio.health.ok) return studio.health.message;
+  return status === "stopped" ? REASONS[stopReason] ?? "" : text ?? "";
+}
+
+/** Stopping has taken so long that a second stop ends it without waiting. */
+export function mayForceStop(studio, now) {
+  const { status, lastUpdate } = studio.statusInfo;
+  return status === "stopping" && now - new Date(lastUpdate) >= FORCE_STOP_AFTER_MILLISECONDS;
+}
+
+/** “7 h 12 min”, “12 min”, “less than a minute”. */
+export function duration(milliseconds) {
+  const minutes = Math.floor(milliseconds / 60000);
+  if (minutes < 1) return "less than a minute";
+  const hours = Math.floor(minutes / 60);
+  if (hours === 0) return `${minutes} min`;
+  return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
+}
+
+export function size(bytes) {
+  const megabytes = bytes / 1024 ** 2;
+  return megabytes < 1000 ? `${Math.round(megabytes)} MB` : `${(megabytes / 1024).toFixed(1)} GB`;
+}
+
+export const count = (n, one, many) => `${n} ${n === 1 ? one : many}`;
+
+/** One line on a session in use: how long still, who is connected, what it takes. */
+export function use(studio, now) {
+  const { status } = studio.statusInfo;
+  if (status !== "running" && status !== "starting") return "";
+  const parts = [];
+  if (studio.deadline) {
+    const left = new Date(studio.deadline) - now;
+    parts.push(left > 0 ? `Stops in ${duration(left)}` : "Stopping soon");
+  } else {
+    parts.push("Keeps running");
+  }
+  const people = new Set(studio.activeConnections.map((connection) => connection.userName));
+  if (people.size > 0) parts.push(`${[...people].join(", ")} connected`);
+  if (studio.resources) {
+    parts.push(`${Math.round(studio.resources.cpuPercent)} % CPU, ${size(studio.resources.memoryBytes)}`);
+  }
+  return parts.join(" · ");
+}
+
+/** What a screen reader is told when a Studio changes; empty for what isn't worth a word. */
+export function announcement(before, after) {
+  if (before && !after) return `${before.name} was deleted.`;
+  if (!after || before?.statusInfo.status === after.statusInfo.status) return "";
+  if (!before) return `${after.name} was added.`;
+  const text = message(after);
+  return `${after.name} is ${statusLabel(after.statusInfo.status)}.${text ? ` ${text}` : ""}`;
+}
+
+export function matches(studio, query) {
+  const wanted = query.trim().toLowerCase();
+  const texts = [studio.name, studio.description, studio.template.tool, studio.user.userName, studio.sessionId];
+  return texts.some((text) => (text ?? "").toLowerCase().includes(wanted));
+}
