@@ -220,7 +220,7 @@ class Daemon:
                         clock=self._clock,
                     ).run()
                 )
-            tasks = [group.create_task(part, name=part.__qualname__) for part in work]
+            tasks = [group.create_task(part) for part in work]
             cause = await self._stop.wait()
             _log.info("run_ends", cause=type(cause).__name__, reason=cause.reason)
             self._changed()
