@@ -14,7 +14,7 @@ from studios.shapes import NewConfiguration, NewStudio
 from studios.surroundings import Surroundings, pass_surroundings
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_NEVER_REACHED_UNSTARTED = ("starting", "running", "stopping")
+_ONLY_ONCE_STARTED = ("starting", "running", "stopping", "errored")
 
 
 @click.command()
@@ -62,9 +62,7 @@ async def add(
     timeout_seconds: float,
     output: str,
 ) -> None:
-    """Add a Studio; with --auto-start its session starts at once."""
-    if wait in _NEVER_REACHED_UNSTARTED and not auto_start:
-        raise click.UsageError(f"--wait {wait} needs --auto-start.")
+    """Add a Studio; with --auto-start, or to --wait until it is running, it starts at once."""
     configuration = NewConfiguration(
         cpu=cpu,
         gpu=gpu,
@@ -81,7 +79,7 @@ async def add(
             configuration=configuration,
             is_private=private,
         )
-        studio = await client.create(new, auto_start=auto_start)
+        studio = await client.create(new, auto_start=auto_start or wait in _ONLY_ONCE_STARTED)
         studio = await wait_if_asked(surroundings, client, studio, wait, timeout_seconds)
     show_result(surroundings, studio, output)
 

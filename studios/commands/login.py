@@ -11,6 +11,8 @@ from studios import client, credentials
 from studios.commands.options import awaited
 from studios.credentials import Credentials
 from studios.names import select_user
+from studios.output import format_option, print_json
+from studios.shapes import LoginLink
 from studios.surroundings import Surroundings, pass_surroundings
 
 
@@ -18,10 +20,11 @@ from studios.surroundings import Surroundings, pass_surroundings
 @click.argument("target", metavar="[URL|NAME]", required=False)
 @click.option("--token", help="The access token; asked for when not given.")
 @click.option("--link", is_flag=True, help="Print a one-time login link for a browser instead.")
+@format_option
 @pass_surroundings
 @awaited
 async def login(
-    surroundings: Surroundings, target: str | None, *, token: str | None, link: bool
+    surroundings: Surroundings, target: str | None, *, token: str | None, link: bool, output: str
 ) -> None:
     """Log in to the control plane at URL; --link [NAME] prints a link that logs a browser in once.
 
@@ -30,16 +33,19 @@ async def login(
     if link:
         if token is not None:
             raise click.UsageError("--token has no meaning with --link.")
-        await _print_link(surroundings, target)
+        await _print_link(surroundings, target, output)
     else:
         await _remember(surroundings, target, token)
 
 
-async def _print_link(surroundings: Surroundings, user_name: str | None) -> None:
+async def _print_link(surroundings: Surroundings, user_name: str | None, output: str) -> None:
     async with surroundings.client() as api:
         user = select_user(user_name, await api.users()) if user_name else await api.me()
         link = await api.login_link(user.id)
-    surroundings.out.print(link, soft_wrap=True)
+    if output == "json":
+        print_json(surroundings.out, LoginLink(login_url=link))
+    else:
+        surroundings.out.print(link, soft_wrap=True)
 
 
 async def _remember(surroundings: Surroundings, url: str | None, token: str | None) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from connect_proxy import config as edge_config, edge
 from control_plane import app
-from control_plane.config import embedded
+from control_plane.config import InvalidConfigError, embedded
+from studios.failures import CommandError
 from studios.up.programs import Keys
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ class OwnPrograms:
 
             ready(issue)
 
-        await app.serve(config, clock=clock, on_ready=on_ready)
+        try:
+            await app.serve(config, clock=clock, on_ready=on_ready)
+        except InvalidConfigError as error:
+            raise CommandError(str(error)) from None
 
     async def edge(
         self, plan: Plan, clock: Clock, edge_token: Secret, ready: Callable[[], None]

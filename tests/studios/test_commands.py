@@ -121,13 +121,15 @@ async def test_add_and_wait_shows_each_phase_once_with_its_time(
     assert clock.elapsed > 0
 
 
-async def test_add_cannot_wait_for_a_start_that_nobody_asked_for(
-    studios: Studios, api: FakeApi
-) -> None:
+async def test_waiting_for_a_new_studio_to_run_starts_it(studios: Studios, api: FakeApi) -> None:
     result = await studios("add", "x", "--template", "jupyterlab", "--wait", "running")
-    assert result.exit_code == 2
-    assert "--auto-start" in result.stderr
-    assert api.seen == []
+    assert result.exit_code == 0
+    result = await studios("add", "y", "--template", "jupyterlab", "--wait", "stopped")
+    assert result.exit_code == 0
+    assert [path for method, path in api.seen if method == "POST"] == [
+        "/api/studios?autoStart=true",
+        "/api/studios",
+    ]
 
 
 @pytest.mark.parametrize(

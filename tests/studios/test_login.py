@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from typing import TYPE_CHECKING
 
@@ -99,4 +100,6 @@ async def test_link_prints_a_one_time_link_and_nothing_else(studios: Studios, ap
     api.users.append({"id": 2, "userName": "maria", "role": "launch"})
     assert (await studios("login", "--link")).stdout == f"{api.url}/login?token=once-1\n"
     assert (await studios("login", "--link", "maria")).stdout == f"{api.url}/login?token=once-2\n"
+    shown = json.loads((await studios("login", "--link", "-o", "json")).stdout)
+    assert shown == {"loginUrl": f"{api.url}/login?token=once-1"}
     assert (await studios("login", "--link", "nobody")).exit_code == 3
