@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import aiohttp
 import structlog
 
+from common.backoff import Backoff
 from common.edge_messages import (
     FEED_HEARTBEAT_SECONDS,
     FeedLine,
@@ -62,7 +63,9 @@ class ControlPlane:
             read_bufsize=_FEED_LINE_BYTES_MAX,
         )
         self._clock = clock
-        self._rng = rng
+        self._backoff = Backoff(
+            first_seconds=_RETRY_SECONDS_MIN, seconds_max=_RETRY_SECONDS_MAX, rng=rng
+        )
         self.feed_alive = False
 
     async def close(self) -> None:
@@ -110,18 +113,17 @@ class ControlPlane:
 
     async def follow_feed(self, directory: SessionDirectory) -> None:
         """Keep `directory` up to date until cancelled, reconnecting with jittered back-off."""
-        delay = _RETRY_SECONDS_MIN
         while True:
             try:
                 await self._read_feed(directory)
-                delay = _RETRY_SECONDS_MIN
+                reason = "it ended"
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                if self.feed_alive:
-                    delay = _RETRY_SECONDS_MIN
-                _log.info("feed_lost", reason=str(error) or type(error).__name__, retry_in=delay)
-            self.feed_alive = False
-            await self._clock.sleep(delay * self._rng.uniform(0.5, 1.0))
-            delay = min(_RETRY_SECONDS_MAX, delay * 2)
+                reason = str(error) or type(error).__name__
+            if self.feed_alive:
+                self._backoff.reset()
+                self.feed_alive = False
+                _log.info("feed_lost", reason=reason)
+            await self._clock.sleep(self._backoff.next_seconds())
 
     async def _read_feed(self, directory: SessionDirectory) -> None:
         timeout = aiohttp.ClientTimeout(

@@ -110,13 +110,13 @@ class EdgeSite:
             downstream.close_after = True
         if not head.target.startswith(b"/"):
             return self._odd_target(downstream, head)
+        if head.target == TUNNEL_PATH:  # whatever the host: agents may dial an internal address
+            return self._gates.tunnel(downstream, head, draining=self.draining)
         destination: Route = self._route(head.fields.get(b"host", b""))
         match destination:
             case SessionRoute():
                 return self._session(downstream, head, destination)
             case PlatformRoute():
-                if head.path == TUNNEL_PATH:
-                    return self._gates.tunnel(downstream, head, draining=self.draining)
                 return self._to_platform(downstream, head)
             case UnknownRoute():
                 return self._refusals.refuse(
