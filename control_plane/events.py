@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from common.ids import SessionId
+from common.tasks import TaskBag
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from common.clock import Clock
 
 BACKLOG_MAX = 256
 """More changes than this unread and re-reading everything is cheaper."""
@@ -59,13 +62,27 @@ class Subscription:
             self._backlog.append(change)
         self._ready.set()
 
+    async def wait(self, clock: Clock, seconds: float) -> None:
+        """Return once there is something unread, or after `seconds`; what is unread is dropped."""
+        tasks = TaskBag("subscription")
+        try:
+            pause = tasks.spawn(clock.sleep(seconds), name="pause")
+            told = tasks.spawn(self._wait(), name="told")
+            await asyncio.wait({pause, told}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await tasks.close()
+        self._backlog.clear()
+
+    async def _wait(self) -> None:
+        while not self._backlog:
+            self._ready.clear()
+            await self._ready.wait()
+
     def __aiter__(self) -> Subscription:
         return self
 
     async def __anext__(self) -> Change | Resync:
-        while not self._backlog:
-            self._ready.clear()
-            await self._ready.wait()
+        await self._wait()
         return self._backlog.popleft()
 
 

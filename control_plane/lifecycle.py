@@ -238,6 +238,12 @@ class Outcome:
     asks: frozenset[Effect] = frozenset()
     refusal: str = ""
 
+    def is_submitting(self, run: RunNumber) -> bool:
+        """Whether `run` is the one to be submitted now."""
+        studio = self.studio
+        wanted = studio.status is Status.STARTING and studio.run_number == run
+        return wanted and studio.job is JobStanding.INTENDED
+
 
 def step(studio: Studio, event: Event, facts: Facts) -> Outcome:
     """Take one event in; never fails, and an event that doesn't apply changes nothing."""

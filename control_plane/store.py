@@ -60,6 +60,11 @@ class Store:
         async with self._database.begin() as connection:
             yield Transaction(connection)
 
+    async def connect_alone(self) -> AsyncConnection:
+        """A connection outside transactions, for the caller to keep and close."""
+        connection = await self._database.connect()
+        return await connection.execution_options(isolation_level="AUTOCOMMIT")
+
 
 class Transaction:
     """What can be read and written within one transaction."""

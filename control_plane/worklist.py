@@ -96,6 +96,13 @@ class Watch:
     asked_at: float = float("-inf")
     """When an engine was last asked anything about this Studio."""
 
+    def asked(self, monotonic: float) -> Watch:
+        return replace(self, asked_at=monotonic)
+
+    def heard_now(self, monotonic: float) -> Watch:
+        """The agent answered another way than by a report."""
+        return replace(self, heard_at=monotonic)
+
 
 def watch(previous: Watch | None, studio: Studio, monotonic: float) -> Watch:
     """Return what to remember, having seen `studio` now."""

@@ -80,21 +80,23 @@ class Engine(Protocol):
         ...
 
     async def observe(self, job: Job) -> JobState:
-        """Tell whether the job lives. A job that was never submitted is Gone. Never raises
-        EngineError: what can't be found out is Unknown.
+        """Tell whether the job lives; one that was never submitted is Gone.
+
+        Never raises EngineError: what can't be found out is Unknown.
         """
         ...
 
     async def stop(self, job: Job, *, grace_seconds: float) -> None:
-        """Ask the agent to end, and end it by force once `grace_seconds` have passed since the
-        first call; 0 is by force at once. Call again until `observe` says Gone: the force is
-        applied by a later call. A job that is gone is left in peace. May raise
-        EngineUnavailableError.
+        """Ask the agent to end; by force once `grace_seconds` have passed since the first call.
+
+        0 is by force at once. The force is applied by a later call, so call again until `observe`
+        says Gone. A job that is gone is left in peace. May raise EngineUnavailableError.
         """
         ...
 
     async def forget(self, session_id: SessionId) -> None:
         """Delete the session's state (volume, log) wherever the engine kept it. Idempotent.
+
         Raises EngineUnavailableError while a job of the session lives.
         """
         ...

@@ -1,0 +1,315 @@
+"""The embedded engine: each run's agent is a process of this host.
+
+An agent is started by `launch`, detached, so that it outlives the control plane. What is known of
+it lies in the session's folder, written under a lock:
+
+| file       | content                                                                        |
+|------------|--------------------------------------------------------------------------------|
+| `job.json` | newest run, its agent's pid, start time and boot, tool port, how it ended      |
+| `job.lock` | held by whoever writes `job.json`                                              |
+| `spec-…`   | the session spec, 0600, until the agent has read it                            |
+| `tool.pid` | the agent's note of its tool, see `leftovers`                                  |
+| `agent.log`| what the agent prints                                                          |
+
+A run that `observe` finds over, or that was never started, is marked as ended before Gone is
+answered. So a launcher still on its way from a control plane that was killed finds the mark and
+gives up: Gone stays true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from common.wire import encode
+from control_plane.engines import launch
+from control_plane.engines.engine import (
+    Alive,
+    EngineRefusedError,
+    EngineUnavailableError,
+    Gone,
+    Job,
+    JobState,
+    Unknown,
+)
+from control_plane.engines.leftovers import end_leftovers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from common.clock import Clock
+    from common.ids import RunNumber, SessionId
+    from common.session_spec import SessionSpec
+
+PROJECT = Path(__file__).resolve().parents[2]
+TOOL_PORTS = range(20000, 30000)
+"""Below the range from which the kernel takes ports for outgoing connections."""
+LAUNCH_SECONDS_MAX = 20.0
+"""A launcher needs milliseconds; on a machine that swaps, some seconds."""
+
+_MINIMUM_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "PYTHONPATH": str(PROJECT),
+}
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    """The file job.json."""
+
+    run: int
+    pid: int = 0
+    start_ticks: int | None = None
+    boot_id: str = ""
+    port: int = 0
+    ended: str | None = None
+    """Why it is over; None while it may be alive."""
+    stop_asked_at: float | None = None
+    """When the agent was first asked to end; monotonic time, which counts from boot."""
+
+
+class LocalEngine:
+    """See the module. `agent_command` is followed by `--spec-file PATH`."""
+
+    def __init__(
+        self,
+        sessions_dir: Path,
+        clock: Clock,
+        *,
+        agent_command: Sequence[str] = (sys.executable, "-m", "agent"),
+        environment: Mapping[str, str] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Keep each session's folder below `sessions_dir`.
+
+        The agents' environment is `environment` over a minimum, never this process's own, which
+        may hold credentials.
+        """
+        self._sessions_dir = sessions_dir
+        self._clock = clock
+        self._agent_command = tuple(agent_command)
+        self._environment = {**_MINIMUM_ENVIRONMENT, **(environment or {})}
+        self._rng = rng or random.Random()
+        self._launching = asyncio.Lock()  # between choosing a port and recording it
+
+    async def submit(self, spec: SessionSpec) -> Job:
+        """Start the agent, unless this run has or had one; see `Engine`."""
+        folder = self._folder(spec.session_id)
+        async with self._launching:
+            try:
+                spec_file, port = await asyncio.to_thread(self._prepare, folder, spec)
+                try:
+                    code, reason = await self._launch(folder, spec.run_number, port, spec_file)
+                finally:
+                    record = await asyncio.to_thread(_read, folder)
+                    if record is None or record.port != port:
+                        spec_file.unlink(missing_ok=True)  # nobody will read it
+            except OSError as error:
+                raise EngineUnavailableError(
+                    f"The session can't be started here: {error}"
+                ) from None
+        if code == launch.OTHER_LIVES:
+            raise EngineUnavailableError("The previous run has not ended yet.")
+        if code not in {0, launch.OVER}:
+            raise EngineRefusedError(f"The agent can't be started: {reason}")
+        return Job(session_id=spec.session_id, run_number=spec.run_number)
+
+    async def observe(self, job: Job) -> JobState:
+        """Look at the process; see `Engine`."""
+        try:
+            return await asyncio.to_thread(self._observe, job)
+        except OSError as error:
+            return Unknown(f"The session's folder can't be read: {error}")
+
+    async def stop(self, job: Job, *, grace_seconds: float) -> None:
+        """Send SIGTERM once, then SIGKILL; see `Engine`."""
+        try:
+            await asyncio.to_thread(self._stop, job, grace_seconds)
+        except OSError as error:
+            raise EngineUnavailableError(f"The session can't be stopped: {error}") from None
+
+    async def forget(self, session_id: SessionId) -> None:
+        """Remove the session's folder; see `Engine`."""
+        folder = self._folder(session_id)
+        record = await asyncio.to_thread(_read, folder)
+        if record is not None and _is_alive(record):
+            raise EngineUnavailableError("The session has not ended yet.")
+        try:
+            await asyncio.to_thread(shutil.rmtree, folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise EngineUnavailableError(f"The session's folder is in use: {error}") from None
+
+    # ── In a thread ──────────────────────────────────────────────────────────
+
+    def _prepare(self, folder: Path, spec: SessionSpec) -> tuple[Path, int]:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        Path(spec.tool.working_directory).mkdir(parents=True, exist_ok=True)
+        port = self._free_port()
+        spec = msgspec.structs.replace(
+            spec,
+            tool=msgspec.structs.replace(spec.tool, port=port),
+            host_state_dir=str(folder),
+        )
+        record = _read(folder)
+        if record is not None and not _is_alive(record):
+            for unread in folder.glob(f"spec-{record.run}-*"):
+                unread.unlink()
+        path = folder / f"spec-{spec.run_number}-{self._rng.getrandbits(64):016x}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(encode(spec))
+        return path, port
+
+    def _free_port(self) -> int:
+        taken = {
+            record.port
+            for folder in self._sessions_dir.iterdir()
+            if (record := _read(folder)) is not None and _is_alive(record)
+        }
+        for port in self._rng.sample(TOOL_PORTS, len(TOOL_PORTS)):
+            if port not in taken and _can_bind(port):
+                return port
+        raise EngineUnavailableError(
+            f"No port between {TOOL_PORTS.start} and {TOOL_PORTS.stop} is free for the tool."
+        )
+
+    def _observe(self, job: Job) -> JobState:
+        folder = self._folder(job.session_id)
+        record = _read(folder)
+        if record is not None and record.run > job.run_number:
+            return Gone("a newer run was started")
+        if record is not None and record.run == job.run_number:
+            if _is_alive(record):
+                return Alive()
+            if end_leftovers(folder):
+                return Unknown("the agent has ended, what it started is being ended")
+            if record.ended is not None:
+                return Gone(record.ended)
+        return self._close(folder, job.run_number)
+
+    def _close(self, folder: Path, run: RunNumber) -> JobState:
+        """Mark the run as over, so that it can't begin any more."""
+        if not folder.exists():
+            return Gone("nothing is kept of it")
+        with _locked(folder):
+            record = _read(folder)
+            if record is not None and _is_alive(record):  # it began meanwhile
+                return Alive() if record.run == run else Unknown("another run is alive")
+            if record is None or record.run < run:
+                record = _Record(run=run, ended="it was never started")
+            else:
+                record = msgspec.structs.replace(record, ended=_how_it_ended(record))
+            _write(folder, record)
+        return Gone(record.ended or "")
+
+    def _stop(self, job: Job, grace_seconds: float) -> None:
+        folder = self._folder(job.session_id)
+        record = _read(folder)
+        if record is None or record.run != job.run_number or not _is_alive(record):
+            return
+        now = self._clock.monotonic()
+        asked = record.stop_asked_at
+        if asked is not None and asked > now:
+            asked = now  # another clock than the one that wrote it
+        if grace_seconds <= 0 or (asked is not None and now - asked >= grace_seconds):
+            _signal(record, signal.SIGKILL)
+        elif asked is None:
+            # written first: a second SIGTERM means "by force" to the agent, a lost one only costs
+            # the grace
+            with _locked(folder):
+                _write(folder, msgspec.structs.replace(record, stop_asked_at=now))
+            _signal(record, signal.SIGTERM)
+
+    # ── The launcher ─────────────────────────────────────────────────────────
+
+    async def _launch(
+        self, folder: Path, run: RunNumber, port: int, spec_file: Path
+    ) -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-I", "-S", launch.__file__, str(folder), str(run), str(port)),
+            *self._agent_command,
+            *("--spec-file", str(spec_file)),
+            cwd=folder,
+            env=self._environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(LAUNCH_SECONDS_MAX):
+                _, stderr = await process.communicate()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise EngineUnavailableError("Starting the agent takes too long here.") from None
+        return process.returncode or 0, stderr.decode(errors="replace").strip()
+
+    def _folder(self, session_id: SessionId) -> Path:
+        return self._sessions_dir / session_id
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = launch.lock(str(folder))
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(folder: Path) -> _Record | None:
+    job = launch.read_job(str(folder))
+    return None if job is None else msgspec.convert(job, _Record)
+
+
+def _write(folder: Path, record: _Record) -> None:
+    launch.write_job(str(folder), msgspec.to_builtins(record))
+
+
+def _is_alive(record: _Record) -> bool:
+    return launch.is_alive(msgspec.structs.asdict(record))
+
+
+def _how_it_ended(record: _Record) -> str:
+    if record.boot_id != launch.boot_id():
+        return "the machine was restarted"
+    return "the agent's process has ended"
+
+
+def _signal(record: _Record, number: signal.Signals) -> None:
+    """Signal the recorded process and no other: the descriptor pins it before it is compared."""
+    try:
+        descriptor = os.pidfd_open(record.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if _is_alive(record):
+            signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def _can_bind(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
