@@ -8,6 +8,8 @@
 - `supervisor/`    the tool's process: start, readiness, output, restart, end
 - `gateway/`       HTTP and WebSockets from the tunnel to the tool
 - `tunnel/`        connections parked at the edges
+- `connection`     both of them, built
+- `parts`          what the daemon needs of them
 - `orphans`        processes that lost their parent
 - `resources`      what the tool's processes use
 - `activity`       why the session counts as used

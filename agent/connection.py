@@ -1,46 +1,37 @@
-"""Gateway and tunnel, built from what the daemon gives them."""
+"""Gateway and tunnel, built of what the daemon gives them."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
-from common.messages import TunnelStatus
+from agent.gateway.server import Gateway
+from agent.tunnel.dialer import Tunnel
 
 if TYPE_CHECKING:
     from agent.parts import Door, Road, Wiring
-    from common.secret import Secret
 
-
-class _NoDoor:
-    """Stands in until the gateway is there."""
-
-    requests = 0
-
-    def refuse_new(self) -> None:
-        return
-
-    def close(self) -> None:
-        return
-
-
-class _NoRoad:
-    """Stands in until the tunnel is there."""
-
-    async def run(self) -> None:
-        await asyncio.Event().wait()
-
-    def status(self) -> TunnelStatus:
-        return TunnelStatus(connected=False)
-
-    def renew(self, token: Secret) -> None:
-        return
-
-    async def close(self) -> None:
-        return
+_LOOPBACK = "127.0.0.1"
 
 
 def connect(wiring: Wiring) -> tuple[Door, Road]:
     """Build both for one run."""
-    del wiring
-    return _NoDoor(), _NoRoad()
+    spec = wiring.spec
+    gateway = Gateway(
+        spec=spec,
+        tool_address=(_LOOPBACK, spec.tool.port),
+        is_ready=wiring.is_ready,
+        progress=wiring.progress,
+        reserved=wiring.reserved,
+        activity=wiring.activity,
+        verifier=wiring.verifier,
+        clock=wiring.clock,
+    )
+    tunnel = Tunnel(
+        edge_urls=spec.edge_urls,
+        token=spec.agent_token,
+        gateway=gateway,
+        clock=wiring.clock,
+        rng=wiring.rng,
+        on_change=wiring.on_change,
+    )
+    return gateway, tunnel

@@ -155,6 +155,8 @@ class Daemon:
                 ),
                 activity=self._activity,
                 verifier=self._verifier,
+                clock=clock,
+                rng=rng,
                 on_change=self._changed,
             )
         )
@@ -193,8 +195,8 @@ class Daemon:
         if self._stop.forced.is_set():
             limit = LAST_REPORT_FORCED_SECONDS_MAX
         await self._reporter.deliver_last(limit)
-        self._door.close()
         await self._road.close()
+        await self._door.close()
         self._output.close()
         assert self._stop.cause is not None
         _log.info("run_over", cause=type(self._stop.cause).__name__)
@@ -205,6 +207,7 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             work = [
                 self._supervise(),
+                self._door.run(),
                 self._road.run(),
                 self._meter.run(),
                 self._reporter.report(),

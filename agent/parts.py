@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import random
+
     from agent.activity import Activity
     from agent.reserved import Reserved
+    from common.clock import Clock
     from common.messages import TunnelStatus
     from common.secret import Secret
     from common.session_spec import SessionSpec
@@ -27,8 +30,12 @@ class Door(Protocol):
         """Answer new requests with 503 from now on; those in progress go on."""
         ...
 
-    def close(self) -> None:
-        """End all connections."""
+    async def run(self) -> None:
+        """Keep its own house in order until cancelled."""
+        ...
+
+    async def close(self) -> None:
+        """End what is left."""
         ...
 
 
@@ -60,6 +67,8 @@ class Wiring:
     reserved: Reserved
     activity: Activity
     verifier: TokenVerifier
+    clock: Clock
+    rng: random.Random
     on_change: Callable[[], None]
 
 
