@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from studios.commands.options import awaited, studio_argument
+from studios.failures import CommandError
+from studios.output import show_status
 from studios.surroundings import Surroundings, pass_surroundings
+
+if TYPE_CHECKING:
+    from studios.shapes import Studio
 
 TAIL_LINES = 200
 _TAIL_LINES_MAX = 100_000
+_HAS_AGENT = ("starting", "running", "stopping")
 
 
 @click.command()
@@ -27,11 +34,26 @@ _TAIL_LINES_MAX = 100_000
 @pass_surroundings
 @awaited
 async def logs(surroundings: Surroundings, name: str, *, follow: bool, tail: int) -> None:
-    """Show a session's log."""
+    """Show a session's log; of one that is over, the last lines it reported."""
     async with surroundings.client() as client:
         studio = await client.find(name)
+        if studio.status not in _HAS_AGENT:
+            _show_last_lines(surroundings, studio)
+            return
         async with client.log(studio, tail=tail, follow=follow) as pieces:
             stdout = sys.stdout.buffer
             async for piece in pieces:
                 stdout.write(piece)
                 stdout.flush()
+
+
+def _show_last_lines(surroundings: Surroundings, studio: Studio) -> None:
+    status = show_status(studio.status)
+    if studio.tool is None or not studio.tool.last_lines:
+        raise CommandError(
+            f"{studio.name} is {status}, and left no log: start it with "
+            f"`studios start {studio.session_id}`."
+        )
+    surroundings.say(f"{studio.name} is {status}; these are the last lines it reported.")
+    for line in studio.tool.last_lines:
+        surroundings.out.print(line, soft_wrap=True)

@@ -230,6 +230,17 @@ async def test_logs_are_passed_through_byte_by_byte(studios: Studios, api: FakeA
     assert ("GET", "/.studio/log?tail=7&follow=1") in api.seen
 
 
+async def test_a_session_that_is_over_left_its_last_lines(studios: Studios, api: FakeApi) -> None:
+    studio = api.have("0a1b2c3d", "genome", "errored")
+    result = await studios("logs", "genome")
+    assert result.exit_code == 1
+    assert "studios start 0a1b2c3d" in result.stderr
+    studio["tool"] = {"phase": "failed", "lastLines": ["one", "two [b]three"]}
+    result = await studios("logs", "genome")
+    assert result.exit_code == 0
+    assert result.stdout == "one\ntwo [b]three\n"
+
+
 async def test_users_are_added_changed_and_removed(studios: Studios, api: FakeApi) -> None:
     result = await studios("users", "add", "maria", "--role", "launch")
     assert result.exit_code == 0, result.stderr
