@@ -8,6 +8,11 @@ from typing import Any, TextIO
 
 import structlog
 
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+"""Without local variables: they hold requests, cookies and tokens."""
+
 
 def configure(*, program: str, level: str = "info", stream: TextIO | None = None) -> None:
     """Send this process's logs (ours and libraries') to `stream`, by default standard error."""
@@ -29,7 +34,7 @@ def configure(*, program: str, level: str = "info", stream: TextIO | None = None
     render: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if readable
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, add_program, *render],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from common.http1.head import (
     HEAD_BYTES_MAX,
@@ -70,10 +70,9 @@ class Intake(asyncio.Protocol):
         """Follows the request's body; None when there is none, or no more of it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
-        peer = transport.get_extra_info("peername")
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
+        peer = self.transport.get_extra_info("peername")
         self.client = peer[0] if isinstance(peer, tuple) else ""
         self.deadline = asyncio.get_running_loop().time() + self.site.idle_seconds_max
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from common.http1.framing import MalformedBodyError, Scanner, UntilCloseBody, response_body
 from common.http1.head import (
@@ -148,9 +148,8 @@ class Upstream(asyncio.Protocol):
     # ── asyncio's calls ──────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
 
     def data_received(self, data: bytes) -> None:
         state = self._state
