@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from control_plane.errors import InvalidError
+from control_plane.login import html
 from control_plane.login.redirects import login_path, parse_path, parse_session_host
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class ConnectPages:
             raise InvalidError("This address is damaged: open the Studio from your list again.")
         person = await self.members.by_cookie(request)
         if person is None:
-            raise web.HTTPFound(login_path(request.raw_path))
+            return html.redirect(login_path(request.raw_path))
         code = await self.codes.create(person.id, host)
         query = urlencode({"code": code.reveal(), "return": then, "state": state})
-        raise web.HTTPFound(f"{self.session_scheme}://{host}/_connect/callback?{query}")
+        return html.redirect(f"{self.session_scheme}://{host}/_connect/callback?{query}")

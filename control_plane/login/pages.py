@@ -50,7 +50,7 @@ class LoginPages:
             if person is not None:
                 return html.link_page(name=person.name, token=token, then=then)
         if await self.members.by_cookie(request) is not None:
-            raise web.HTTPSeeOther(then)  # whoever opens a used link again is in already
+            return html.redirect(then)  # whoever opens a used link again is in already
         if token:
             return html.login_page(then=then, problem=_USED_UP, status=410)
         return html.login_page(then=then)
@@ -69,9 +69,9 @@ class LoginPages:
         if person is None:
             return html.login_page(then=then, problem=problem, status=401)
         value = await self.members.page_sessions.begin(person.id)
-        response = web.HTTPSeeOther(then)
+        response = html.redirect(then, status=303)
         self.members.cookie.put(response, value, seconds=page_sessions.LIFE.total_seconds())
-        raise response
+        return response
 
     async def log_out(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from control_plane.login.html import redirect
 from control_plane.login.redirects import login_path
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Page:
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         if await self.members.by_cookie(request) is None:
-            raise web.HTTPFound(login_path(request.raw_path))
+            return redirect(login_path(request.raw_path))
         return web.FileResponse(STATIC / "index.html")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import sqlalchemy as sa
 
 from common.clock import SteppingClock
 from common.ids import RunNumber, SessionId
@@ -17,10 +18,11 @@ from common.tokens import AGENT_AUDIENCE, AgentClaims
 from common.wire import encode
 from control_plane.app import ControlPlane, open_plane
 from control_plane.config import ControlPlaneConfig
-from control_plane.model import Role
+from control_plane.model import JobStanding, Role
+from control_plane.schema import studios
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 ORIGIN = "http://studio.localhost:9191"
 DOMAIN = "studio.localhost:9191"
@@ -30,7 +32,8 @@ IMAGES = Path(__file__).parent.parent.parent / "images"
 @dataclass(frozen=True)
 class Answer:
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
+    """Names in any case."""
     body: Any
     text: str
     cookies: dict[str, str]
@@ -59,7 +62,7 @@ class Somebody:
             is_json = answer.content_type == "application/json"
             return Answer(
                 status=answer.status,
-                headers=dict(answer.headers),
+                headers=answer.headers,
                 body=await answer.json() if is_json and text else None,
                 text=text,
                 cookies={name: morsel.value for name, morsel in answer.cookies.items()},
@@ -140,13 +143,23 @@ class Plane:
 
     async def run(self, session_id: str, *, sequence: int = 1) -> None:
         """Start it and let its agent say that it runs."""
-        answer = await self.admin.put(f"/api/studios/{session_id}/start")
-        assert answer.status == 200, answer.text
-        number = (await self.admin.get(f"/api/studios/{session_id}")).body["runNumber"]
+        number = await self.start(session_id)
         answer = await self.agent(session_id, number).put(
             "/api/agent/v1/status", self.report(session_id, run=number, sequence=sequence)
         )
         assert answer.status == 200, answer.text
+
+    async def start(self, session_id: str) -> int:
+        """Start it, and write down that its engine took it; returns the run's number."""
+        answer = await self.admin.put(f"/api/studios/{session_id}/start")
+        assert answer.status == 200, answer.text
+        async with self.plane.parts.database.begin() as connection:
+            await connection.execute(
+                sa.update(studios)
+                .where(studios.c.session_id == session_id)
+                .values(job=JobStanding.SUBMITTED.value, job_run=studios.c.run_number)
+            )
+        return int((await self.admin.get(f"/api/studios/{session_id}")).body["runNumber"])
 
     def report(
         self,
