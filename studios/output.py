@@ -53,7 +53,7 @@ def print_table(console: Console, columns: Sequence[str], rows: Iterable[Sequenc
         table.add_column(column, no_wrap=not console.is_terminal, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(cell) for cell in row))
-    console.print(table)
+    _print(console, table)
 
 
 def print_sheet(console: Console, facts: Iterable[tuple[str, str]]) -> None:
@@ -64,7 +64,7 @@ def print_sheet(console: Console, facts: Iterable[tuple[str, str]]) -> None:
     for name, value in facts:
         if value:
             table.add_row(name, _cell(value))
-    console.print(table)
+    _print(console, table)
 
 
 def show_status(status: str) -> str:
@@ -74,6 +74,14 @@ def show_status(status: str) -> str:
 
 def show_time(time: datetime | None) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S}" if time else ""
+
+
+def _print(console: Console, table: Table) -> None:
+    with console.capture() as capture:
+        console.print(table)
+    # Cells are padded; where the text goes into a file or a pipe, that is only noise.
+    for line in capture.get().splitlines():
+        console.file.write((line if console.is_terminal else line.rstrip()) + "\n")
 
 
 def _cell(text: str) -> Text:

@@ -6,6 +6,7 @@ but not to every system's resolver.
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -128,7 +129,9 @@ def unreachable(url: str, error: Exception) -> CommandError:
         case TimeoutError():
             reason = "no answer in time"
         case aiohttp.ClientConnectorError():
-            reason = error.os_error.strerror or str(error.os_error)
+            number = error.os_error.errno
+            # asyncio's own text repeats the address.
+            reason = os.strerror(number) if number else str(error.os_error)
         case _:
             reason = str(error) or type(error).__name__
     return UnreachableError(

@@ -24,6 +24,7 @@ async def test_list_shows_each_studio_on_a_line(studios: Studios, api: FakeApi) 
     assert header.split() == ["ID", "NAME", "STATUS", "TOOL", "OWNER", "URL"]
     assert rows[0].split()[:5] == ["0a1b2c3d", "genome", "running", "JupyterLab", "admin"]
     assert "build-failed" in rows[1]
+    assert [line.rstrip() for line in rows] == rows
 
 
 async def test_list_fetches_every_page(studios: Studios, api: FakeApi) -> None:
@@ -300,7 +301,7 @@ async def test_nobody_listening_is_unreachable(studios: Studios) -> None:
     environ = {"STUDIOS_URL": "http://studio.localhost:1", "STUDIOS_TOKEN": TOKEN}
     result = await studios("list", environ=environ)
     assert result.exit_code == 5
-    assert "http://studio.localhost:1" in result.stderr
+    assert "http://studio.localhost:1 can't be reached (Connection refused)" in result.stderr
 
 
 async def test_something_else_than_a_url_is_said_so(studios: Studios) -> None:
