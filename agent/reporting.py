@@ -29,8 +29,8 @@ RETRY_FIRST_SECONDS = 0.5
 RETRY_SECONDS_MAX = 10.0  # the status interval: then the state is as fresh as ever on return
 LAST_RETRY_SECONDS_MAX = 2.0
 POLL_PAUSE_SECONDS = 0.2
-"""Between two long polls. After one that brought nothing new (a control plane whose database was
-restored is behind) it is RETRY_SECONDS_MAX: it would answer at once for ever."""
+"""Between two long polls. A control plane whose database was restored may be behind, and would
+answer at once for ever: it is asked every RETRY_SECONDS_MAX."""
 
 _log = structlog.get_logger()
 
@@ -83,18 +83,18 @@ class Reporter:
         """Long-poll the desired state until cancelled."""
         retry = self._backoff(RETRY_SECONDS_MAX)
         while True:
+            asked = self._version()
             try:
-                desired = await self._control_plane.desired(after=self._version())
+                desired = await self._control_plane.desired(after=asked)
             except ControlPlaneAwayError as error:
                 _log.debug("long_poll_failed", error=str(error))
                 await self._clock.sleep(retry.next_seconds())
                 continue
             retry.reset()
-            version = self._version()
             if desired is not None:
                 self._obey(desired)
-            news = self._version() != version or desired is None
-            await self._clock.sleep(POLL_PAUSE_SECONDS if news else RETRY_SECONDS_MAX)
+            behind = desired is not None and desired.version < asked
+            await self._clock.sleep(RETRY_SECONDS_MAX if behind else POLL_PAUSE_SECONDS)
 
     async def deliver_last(self, limit_seconds: float) -> bool:
         """Deliver the state as it is now, trying again until the limit; say whether it arrived."""

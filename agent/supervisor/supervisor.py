@@ -158,7 +158,7 @@ class Supervisor:
         try:
             await self._free_port()
             write_record(self._record, self._tool_id, None)
-            process = await ToolProcess.start(
+            process = ToolProcess.start(
                 self._command,
                 environment=self._environment,
                 working_directory=self._tool.working_directory,
