@@ -11,6 +11,7 @@ bytes after it are known exactly. Bodies never pass through llhttp, see `framing
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import httptools
@@ -22,10 +23,13 @@ HEAD_BYTES_MAX = 64 * 1024
 
 _HEADERS_MAX = 200
 _END = b"\r\n\r\n"
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _ONCE = frozenset(
     (b"host", b"origin", b"upgrade", b"sec-fetch-site", b"sec-fetch-mode", b"authorization")
 )
 """Fields that we or a server decide by: two values would let two readers decide differently."""
+_ONCE_IN_RESPONSES = frozenset((b"transfer-encoding",))
+"""llhttp refuses a second one in requests only."""
 
 
 class MalformedHeadError(Exception):
@@ -39,7 +43,10 @@ class MalformedHeadError(Exception):
 
 @dataclass(slots=True)
 class RequestHead:
-    """A valid request head. `fields` has lower-case names and the first value of each."""
+    """A valid request head. `fields` has lower-case names and the first value of each.
+
+    Only `connection` holds the values of all fields of that name, because we act on each of them.
+    """
 
     method: bytes
     target: bytes
@@ -146,16 +153,10 @@ def parse_request(data: bytes) -> RequestHead:
     except httptools.HttpParserError as error:
         raise MalformedHeadError(400, f"The request is malformed: {error}.") from None
     headers = collector.headers
-    minor = _minor_version(parser.get_http_version())
+    minor = _minor_version(data[: data.index(b"\r\n")][-9:])
     if len(headers) > _HEADERS_MAX:
         raise MalformedHeadError(431, f"The request has more than {_HEADERS_MAX} header fields.")
-    fields: dict[bytes, bytes] = {}
-    for name, value in headers:
-        key = name.lower()
-        if key not in fields:
-            fields[key] = value
-        elif key in _ONCE:
-            raise MalformedHeadError(400, f"The request repeats the field {key.decode()}.")
+    fields = _by_name(headers, _ONCE)
     if b"host" not in fields and minor == 1:
         raise MalformedHeadError(400, "The request has no Host field.")
     length, chunked = _body_fields(fields, minor)
@@ -182,11 +183,11 @@ def parse_response(data: bytes) -> ResponseHead:
     except httptools.HttpParserError as error:
         raise MalformedHeadError(502, f"The response is malformed: {error}.") from None
     headers = collector.headers
-    minor = _minor_version(parser.get_http_version())
-    fields: dict[bytes, bytes] = {}
-    for name, value in headers:
-        fields.setdefault(name.lower(), value)
+    minor = _minor_version(b" " + data[:8])
+    fields = _by_name(headers, _ONCE_IN_RESPONSES)
     status = parser.get_status_code()
+    if status < 100 or not _REASON.fullmatch(collector.reason):
+        raise MalformedHeadError(502, "The response's first line is malformed.")
     length, chunked = _body_fields(fields, minor)
     return ResponseHead(
         status=status,
@@ -216,10 +217,24 @@ def write_response(status: int, reason: bytes, headers: Headers) -> bytes:
     return b"".join(lines)
 
 
-def _minor_version(version: str) -> int:
-    if version == "1.1":
+def _by_name(headers: Headers, once: frozenset[bytes]) -> dict[bytes, bytes]:
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        key = name.lower()
+        if key not in fields:
+            fields[key] = value
+        elif key in once:
+            raise MalformedHeadError(400, f"The field {key.decode()} is repeated.")
+        elif key == b"connection":
+            fields[key] += b"," + value
+    return fields
+
+
+def _minor_version(version: bytes) -> int:
+    # llhttp also reads RTSP and ICE, and tells the number only.
+    if version == b" HTTP/1.1":
         return 1
-    if version == "1.0":
+    if version == b" HTTP/1.0":
         return 0
     raise MalformedHeadError(505, "Only HTTP/1.1 and HTTP/1.0 are understood here.")
 
