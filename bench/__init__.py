@@ -1,0 +1,33 @@
+"""Measures the published numbers beside their peers; `python -m bench proxy`, `make bench`.
+
+**Start here:** `proxy` — requests through both hops beside nginx and configurable-http-proxy.
+docs/benchmarks.md says what is measured, how, and what to distrust.
+
+Benchmarks (each renders one section of RESULTS.md):
+- `proxy`        requests per second, and added latency at half load
+- `transfer`     one large download and one large upload
+- `websocket`    echo round trips
+
+Who is measured:
+- `doors`        the ways in front of one tool: none, nginx, configurable-http-proxy, ours
+- `nginx`        configuration texts; pure
+- `processes`    child processes: started, waited for, ended; the CPU time they use
+
+Roles that run as processes of their own:
+- `stand_in`     a control plane's side for the edge: keys, feed, one session
+- `session`      the agent's side: the real gateway and tunnel, and no more
+- `streams`      a tool for large bodies and WebSockets
+
+Who measures:
+- `wrk`          drives wrk with `wrk.lua`, which checks every response
+- `pace`         requests at a fixed rate, latency counted from when they were due
+- `exchange`     the request of one number, and the only response that is right; pure
+- `ticks`        a timer that counts in nanoseconds
+
+What becomes of it:
+- `spread`       medians, percentiles; pure
+- `machine`      what it ran on
+- `results`      sections of RESULTS.md; rendering is pure
+
+Bench code reads the clock itself: real time is what it is about.
+"""

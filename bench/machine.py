@@ -1,0 +1,75 @@
+"""What a benchmark ran on: hardware, kernel, and the peers' versions."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from bench.doors import NODE_PROXY
+from bench.processes import find_program
+
+_GIB = 1024**3
+
+
+class _Package(msgspec.Struct, frozen=True):
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One machine at the start of a run; `load` is the run queue's average over a minute."""
+
+    processor: str
+    cores: int
+    memory_gib: float
+    kernel: str
+    load: float
+
+    def sentence(self) -> str:
+        return (
+            f"{self.cores} cores of {self.processor}, {self.memory_gib:.0f} GiB memory, "
+            f"Linux {self.kernel}; load average at the start {self.load:.2f}"
+        )
+
+
+def this_machine() -> Machine:
+    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")]
+    return Machine(
+        processor=names[0] if names else platform.machine(),
+        cores=os.cpu_count() or 1,
+        memory_gib=psutil.virtual_memory().total / _GIB,
+        kernel=platform.release(),
+        load=os.getloadavg()[0],
+    )
+
+
+async def peer_versions() -> str:
+    """Return one line with the versions of everything that is compared or compares."""
+    package = msgspec.json.decode((NODE_PROXY / "package.json").read_bytes(), type=_Package)
+    nginx = (await _says("nginx", "-v")).rpartition("/")[2]
+    wrk = (await _says("wrk", "-v")).split()[1]
+    node = await _says("node", "--version")
+    return (
+        f"nginx {nginx}, configurable-http-proxy {package.version} on Node {node.lstrip('v')}, "
+        f"wrk {wrk.removeprefix('debian/')}, Python {platform.python_version()}, "
+        f"uvloop {version('uvloop')}, httptools {version('httptools')}"
+    )
+
+
+async def _says(program: str, option: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        find_program(program),
+        option,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    return out.decode(errors="replace").partition("\n")[0].strip()
