@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 2.0  # fresh enough for a person, a negligible load for the control plane
 
+REDRAWS_PER_SECOND = 2.0  # it may stand there for days, at the other end of a slow line
+
 
 class Line(Protocol):
     """Where the status is shown."""
@@ -30,7 +32,7 @@ class LiveLine:
     """One line that changes in place."""
 
     def __init__(self, console: Console) -> None:
-        self._spinner = Spinner("", console=console)
+        self._spinner = Spinner("", console=console, refresh_per_second=REDRAWS_PER_SECOND)
         self._spinner.start()
 
     def show(self, text: str, uptime: str) -> None:
