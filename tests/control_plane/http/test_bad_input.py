@@ -180,7 +180,7 @@ async def test_wrong_credentials_are_401_with_a_sentence(plane: Plane, authoriza
 
 
 async def test_browsers_get_errors_as_pages(plane: Plane) -> None:
-    answer = await plane.nobody.get("/nothing<script>", Accept="text/html,*/*")
+    answer = await plane.nobody.with_headers(Accept="text/html,*/*").get("/nothing<script>")
     assert answer.status == 404
     assert answer.headers["Content-Type"].startswith("text/html")
     assert "<script>" not in answer.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,10 +12,12 @@ import pytest
 
 from common.secret import Secret
 from control_plane.login import links, page_sessions
-from tests.support.plane import ORIGIN, Plane, Somebody, open_test_plane
+from tests.support.plane import ORIGIN, Answer, Plane, Somebody, open_test_plane
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from control_plane.config import ControlPlaneConfig
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Origin": ORIGIN}
 
@@ -26,7 +29,7 @@ async def link_token(plane: Plane) -> str:
     return url.partition("token=")[2]
 
 
-async def post_form(somebody: Somebody, path: str, form: str, **headers: str):  # type: ignore[no-untyped-def]
+async def post_form(somebody: Somebody, path: str, form: str, **headers: str) -> Answer:
     return await Somebody(somebody.http, {**somebody.headers, **FORM, **headers}).call(
         "POST", path, raw=form.encode()
     )
@@ -122,10 +125,11 @@ async def test_a_tossed_cookie_does_not_log_out(plane: Plane) -> None:
 
 
 async def test_under_https_the_cookie_is_bound_to_the_host(folder: Path) -> None:
-    from dataclasses import replace  # noqa: PLC0415
+    def secure(config: ControlPlaneConfig) -> ControlPlaneConfig:
+        domain = "studio.example.org"
+        return replace(config, public_url=f"https://{domain}", connect_domain=domain)
 
-    secure = {"public_url": "https://studio.example.org", "connect_domain": "studio.example.org"}
-    async with open_test_plane(folder, lambda config: replace(config, **secure)) as plane:
+    async with open_test_plane(folder, secure) as plane:
         admin = await plane.owner()
         token = (await plane.plane.login.login_link(admin.id)).partition("token=")[2]
         answer = await post_form(
@@ -192,7 +196,7 @@ async def test_no_credential_is_kept_in_clear(plane: Plane, folder: Path) -> Non
     link = await link_token(plane)
     browser = await plane.browser()
     token = (await plane.admin.post("/api/tokens", {"name": "x"})).body["accessKey"]
-    stored = b"".join(path.read_bytes() for path in folder.glob("studios.db*"))
+    stored = b"".join([path.read_bytes() for path in folder.glob("studios.db*")])  # noqa: ASYNC240
     for secret in (link, browser.headers["Cookie"].partition("=")[2], token):
         assert secret.encode() not in stored
 
