@@ -45,7 +45,7 @@ check-types:
 	@$(BIN)/mypy --no-error-summary
 
 check-imports:
-	@$(BIN)/lint-imports --no-timing | tail -n 20
+	@report=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
 
 check-tidy:
 	@$(BIN)/python -m pytest --quiet --no-header --durations=0 --durations-min=5 tests/tidy
