@@ -32,6 +32,8 @@ class EdgeConfig:
     edge_id: str = field(default_factory=lambda: secrets.token_hex(4))
     management_host: str = "127.0.0.1"
     management_port: int | None = None
+    drain_seconds_max: float = 10.0
+    """How long requests in progress may take to end once the edge is told to."""
 
     @property
     def platform_origin(self) -> str:

@@ -43,7 +43,6 @@ _log = structlog.get_logger()
 
 _KEYS_SECONDS = 300.0
 _KEYS_RETRY_SECONDS = 0.5
-_DRAIN_SECONDS_MAX = 10.0
 _DESCRIPTORS_WANTED = 65536
 
 
@@ -132,7 +131,7 @@ class Edge:
         self.site.draining = True
         self.listener.stop_accepting()
         self.tunnels.drain()
-        deadline = self.clock.monotonic() + _DRAIN_SECONDS_MAX
+        deadline = self.clock.monotonic() + self.config.drain_seconds_max
         while self.clock.monotonic() < deadline:
             self.listener.close_resting()
             if not self.listener.connections:

@@ -17,6 +17,9 @@ class Limits:
 
     silence_seconds: float = 90.0
     """Nine reports missed in a row: not a hiccup."""
+    missed_seconds: float = 25.0
+    """Two reports missed in a row: an engine that sees its job gone says so long before silence
+    is proof of anything."""
     observe_seconds: float = 10.0
     """Between two questions to an engine about one job."""
     force_after_seconds: float = 600.0

@@ -155,10 +155,11 @@ def _keep_up(studio: Studio, seen: Watch, moment: Moment, limits: Limits) -> Tas
         return Submit(studio.run_number) if _due(seen, moment, pause) else None
     if not _due(seen, moment, limits.observe_seconds):
         return None
-    if studio.report is None:
-        return Observe(studio.run_number)
-    silent = moment.monotonic - seen.heard_at >= limits.silence_seconds
-    return Inquire(studio.run_number) if silent else None
+    quiet_seconds = moment.monotonic - seen.heard_at
+    if quiet_seconds >= limits.silence_seconds:
+        return Inquire(studio.run_number)
+    missed = studio.report is None or quiet_seconds >= limits.missed_seconds
+    return Observe(studio.run_number) if missed else None
 
 
 def _bring_down(studio: Studio, seen: Watch, moment: Moment, limits: Limits) -> Task | None:

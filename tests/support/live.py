@@ -145,9 +145,11 @@ class Live:
         assert code == 0, out + err
         link = next(iter(re.findall(r"https?://[^\s\"]+", out)))
         token = link.partition("token=")[2].partition("&")[0]
-        async with http.post(f"{self.url}/login", data={"token": token}) as response:
+        form, origin = {"token": token}, {"Origin": self.url}
+        async with http.post(f"{self.url}/login", data=form, headers=origin) as response:
             assert response.status == 200, await response.text()
-        async with http.get(self.session_url(session_id), allow_redirects=True) as response:
+        navigate = {"Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
+        async with http.get(self.session_url(session_id), headers=navigate) as response:
             assert response.status == 200, await response.text()
         jar = http.cookie_jar.filter_cookies(response.url)
         return "; ".join(f"{name}={morsel.value}" for name, morsel in jar.items())
