@@ -151,6 +151,7 @@ async def test_a_second_ctrl_c_leaves_sessions_running(up: Up) -> None:
         up.wishes.interrupt()
     assert running.result() == 130
     assert up.statuses() == {"demo": "stopping"}
+    assert "still running after" not in up.err.getvalue()  # nobody waited
 
 
 async def test_sigterm_leaves_sessions_running(up: Up) -> None:
