@@ -24,6 +24,8 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110, section 7.6.1. Transfer-Encoding is not here: bodies are passed on as they came."""
 
+FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+
 _NEVER_NAMED = frozenset((b"host", b"content-length", b"transfer-encoding", b"cookie"))
 """Fields `Connection: <name>` can't remove: framing and routing aren't the sender's to hide."""
 

@@ -12,6 +12,7 @@ import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING, cast
 
+from common.http1.framing import MalformedBodyError
 from common.http1.head import (
     HEAD_BYTES_MAX,
     MalformedHeadError,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 HEAD_SECONDS_MAX = 20.0
 """From a head's first byte to its last; a client that is slower holds connections on purpose."""
 
+BODY_SILENT_SECONDS_MAX = 300.0
+"""Between two pieces of a request's body, while somebody waits to read them."""
+
 
 class State(Enum):
     """See the diagram in `relay`."""
@@ -35,6 +39,7 @@ class State(Enum):
     READING = "reading"
     DECIDING = "deciding"
     RELAYING = "relaying"
+    SKIPPING = "skipping"
     CLOSING = "closing"
     CLOSED = "closed"
 
@@ -45,6 +50,7 @@ class Intake(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_buffer",
+        "_heard",
         "_searched",
         "_state",
         "client",
@@ -66,6 +72,8 @@ class Intake(asyncio.Protocol):
         self._state = State.READING
         self._buffer = b""
         self._searched = 0
+        self._heard = False
+        """Whether a piece of the body came since `expire` last looked."""
         self._body: Scanner | None = None
         """Follows the request's body; None when there is none, or no more of it."""
 
@@ -83,12 +91,36 @@ class Intake(asyncio.Protocol):
         elif state is State.READING:
             if not self._buffer:
                 self.deadline = asyncio.get_running_loop().time() + HEAD_SECONDS_MAX
-            self._buffer = self._buffer + data if self._buffer else data
+                self._buffer = data
+            else:
+                self._keep(data)
             self._read_head()
+        elif state is State.SKIPPING:
+            self._skip(data)
         elif state is not State.CLOSING:
-            self._buffer += data
-            if len(self._buffer) > WRITE_BUFFER_BYTES_MAX:
-                self.transport.pause_reading()
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > WRITE_BUFFER_BYTES_MAX:
+            self.transport.pause_reading()
+
+    def read_on(self) -> None:
+        """Go on with what came while the last request was in progress.
+
+        In a later turn of the loop: else one client that sends thousands of small requests at once
+        would keep everybody else waiting, and use up the stack.
+        """
+        if len(self._buffer) <= WRITE_BUFFER_BYTES_MAX:
+            self.transport.resume_reading()
+        if self._buffer:
+            loop = asyncio.get_running_loop()
+            self.deadline = loop.time() + HEAD_SECONDS_MAX
+            loop.call_soon(self._read_kept)
+
+    def _read_kept(self) -> None:
+        if self._state is State.READING and self._buffer:
+            self._read_head()
 
     def before_head(self, buffer: bytes) -> bytes | None:
         """Strip what may stand before a request; None while it isn't complete."""
@@ -125,13 +157,48 @@ class Intake(asyncio.Protocol):
     def _refuse(self, status: int, sentence: str) -> None:
         raise NotImplementedError
 
+    def _next(self) -> None:
+        raise NotImplementedError
+
+    def _skip(self, data: bytes) -> None:
+        body = self._body
+        assert body is not None
+        try:
+            taken = body.scan(data)
+        except MalformedBodyError:
+            self.transport.abort()
+            return
+        if body.done:
+            self._body = None
+            self._buffer = data[taken:]
+            self._next()
+
+    def _skip_body(self) -> None:
+        """Throw a request body away that arrived whole; a longer one ends the connection."""
+        if self._body is None:
+            return
+        try:
+            taken = self._body.scan(self._buffer)
+        except MalformedBodyError:
+            return
+        self._buffer = self._buffer[taken:]
+        if self._body.done:
+            self._body = None
+
     def expire(self) -> None:
         """Act on a deadline that has passed."""
         self.deadline = 0.0
         if self._state is State.READING and self._buffer:
             self._refuse(408, "The request's head did not arrive in time.")
-        elif self._state in (State.READING, State.CLOSING):
-            self.transport.abort() if self._state is State.CLOSING else self.transport.close()
+        elif self._state is State.READING:
+            self.transport.close()
+        elif self._state is not State.RELAYING:
+            self.transport.abort()
+        elif self._heard or not self.transport.is_reading():  # not reading: the tool is slow
+            self._heard = False
+            self.deadline = asyncio.get_running_loop().time() + BODY_SILENT_SECONDS_MAX
+        else:
+            self._refuse(408, "The request's body stopped coming.")
 
     @property
     def resting(self) -> bool:

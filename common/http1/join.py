@@ -10,6 +10,8 @@ Per-chunk code: exempt from the rules on style where they cost speed.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING
 
 from common.http1.upstream import WRITE_BUFFER_BYTES_MAX
@@ -21,10 +23,24 @@ _HALF_CLOSED_SECONDS_MAX = 60.0
 """How long the other direction may still take: a peer that never ends would leak both."""
 
 
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Abort so that the peer sees an error even where an end would be a clean one.
+
+    `abort` alone sends the same FIN as `close`, which is how a response without a length ends.
+    """
+    connection = transport.get_extra_info("socket")
+    if connection is not None and not transport.is_closing():
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
+
+
 class _Half(asyncio.Protocol):
     """One of two connections; writes what it reads to the other."""
 
-    __slots__ = ("ended", "on_end", "other", "tap", "transport")
+    __slots__ = ("_limit", "ended", "on_end", "other", "tap", "transport")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
@@ -32,6 +48,7 @@ class _Half(asyncio.Protocol):
         self.tap: Callable[[bytes], None] | None = None
         self.on_end: Callable[[], None] | None = None
         self.ended = False
+        self._limit: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         other = self.other
@@ -52,10 +69,12 @@ class _Half(asyncio.Protocol):
         if other.ended:
             return False
         loop = asyncio.get_running_loop()
-        loop.call_later(_HALF_CLOSED_SECONDS_MAX, self.transport.close)
+        self._limit = loop.call_later(_HALF_CLOSED_SECONDS_MAX, self.transport.close)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
         other, self.other = self.other, None
         if other is None:
             return
@@ -63,7 +82,7 @@ class _Half(asyncio.Protocol):
         if exc is None:
             other.transport.close()
         else:
-            other.transport.abort()
+            reset(other.transport)
         on_end = self.on_end or other.on_end
         if on_end is not None:
             on_end()

@@ -8,6 +8,7 @@ memory per exchange is bounded by the two transports' buffers.
     READING ──head──▶ DECIDING ──Forward──▶ RELAYING ──both bodies done──▶ READING
        ▲                 │ Reply                │ 101 ──▶ `join`
        └─────────────────┘                      └─ client or server gone ──▶ CLOSED
+    SKIPPING: answered before the request's body ended; its rest is thrown away, then READING.
     CLOSING: the last response is written, what still arrives is thrown away for a while, so that
     the client reads the response before the reset that unread data would cause.
 
@@ -21,23 +22,35 @@ Per-chunk code: `data_received`, `_request_bytes`, `response_data` run for every
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, TypeVar, assert_never
 
+import structlog
+
+from common.http1.fields import FRAMING, end_to_end
 from common.http1.framing import MalformedBodyError, request_body
 from common.http1.head import MalformedHeadError, RequestHead, ResponseHead, write_response
-from common.http1.intake import HEAD_SECONDS_MAX, Intake, State
-from common.http1.join import join
+from common.http1.intake import BODY_SILENT_SECONDS_MAX, Intake, State
+from common.http1.join import join, reset
 from common.http1.lane import LaneUnavailableError
 from common.http1.replies import Reply
 from common.http1.site import Decision, Forward, Later, Site, Switch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from common.http1.upstream import Upstream
+
+_log = structlog.get_logger()
+T = TypeVar("T")
 
 LINGER_SECONDS_MAX = 5.0
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 """Methods sent once more after a stale connection. PUT and DELETE are idempotent by the RFC, but
 applications don't always keep to it, and nothing is won by the risk."""
+
+
+def _may_be_repeated(head: RequestHead) -> bool:
+    return head.method in _IDEMPOTENT and not head.content_length and not head.chunked
 
 
 class Downstream(Intake):
@@ -50,6 +63,7 @@ class Downstream(Intake):
         "_linger",
         "_retried",
         "_task",
+        "_unframed",
         "_upstream",
         "_write_paused",
     )
@@ -62,6 +76,8 @@ class Downstream(Intake):
         self._task: asyncio.Task[None] | None = None
         self._retried = False
         self._answered = False
+        self._unframed = False
+        """Whether the response ends with its connection."""
         self._linger = False
         self._write_paused = False
 
@@ -86,7 +102,7 @@ class Downstream(Intake):
                 self._forward = decision
                 upstream = decision.lane.take()
                 if upstream is None:
-                    self._task = self.site.tasks.spawn(self._connect(decision), name="connect")
+                    self._start("connect", self._connect, decision)
                 else:
                     self._relay(upstream)
             case Reply():
@@ -94,9 +110,24 @@ class Downstream(Intake):
             case Switch():
                 self._switch(decision)
             case Later():
-                self._task = self.site.tasks.spawn(self._decide(decision), name="decide")
+                self._start("decide", self._decide, decision)
             case _:
                 assert_never(decision)
+
+    def _start(self, name: str, act: Callable[[T], Coroutine[None, None, None]], what: T) -> None:
+        self._task = self.site.tasks.spawn(self._contained(act, what), name=name)
+
+    async def _contained(self, act: Callable[[T], Coroutine[None, None, None]], what: T) -> None:
+        """End the connection, not the program, when one request meets a bug.
+
+        That is also what the loop does with an exception in `data_received`. Ending the program
+        would let anybody who finds such a request close the door to everybody else.
+        """
+        try:
+            await act(what)
+        except Exception:  # noqa: BLE001 - see above
+            _log.exception("exchange_died", request_id=self.request_id)
+            self.transport.abort()
 
     async def _decide(self, later: Later) -> None:
         decision = await later.decision
@@ -130,6 +161,8 @@ class Downstream(Intake):
             upstream.end_request()
             return
         early, self._buffer = self._buffer, b""
+        self._heard = False
+        self.deadline = asyncio.get_running_loop().time() + BODY_SILENT_SECONDS_MAX
         self.transport.resume_reading()
         if early:
             self._request_bytes(early)
@@ -141,11 +174,12 @@ class Downstream(Intake):
         try:
             taken = body.scan(data)
         except MalformedBodyError as error:
-            self._drop_upstream()
             self._refuse(400, f"The request's body is malformed: {error}.")
             return
+        self._heard = True
         upstream.send_body(data if taken == len(data) else data[:taken])
         if body.done:
+            self.deadline = 0.0
             self._body = None
             self._buffer = data[taken:]
             upstream.end_request()
@@ -160,17 +194,18 @@ class Downstream(Intake):
 
     def interim(self, head: ResponseHead) -> None:
         if self._head is not None and self._head.minor_version == 1:
-            self.write_head(write_response(head.status, head.reason, head.headers))
+            headers = end_to_end(head, FRAMING)  # an interim response has no body to frame
+            self.write_head(write_response(head.status, head.reason, headers))
 
     def response(self, head: ResponseHead, ends_with_connection: bool) -> None:
         request, forward = self._head, self._forward
         assert request is not None
         assert forward is not None
         if head.chunked and request.minor_version == 0:
-            self._drop_upstream()
             self._refuse(502, "The tool answered an HTTP/1.0 request in the chunked coding.")
             return
         self._answered = True
+        self._unframed = ends_with_connection
         headers = forward.respond(head)
         if ends_with_connection or not request.keep_alive:
             self.close_after = True
@@ -190,17 +225,21 @@ class Downstream(Intake):
     def response_done(self) -> None:
         self._upstream = None
         self._forward = None
-        self._next()
+        if self._body is not None and not self.close_after:
+            self._state = State.SKIPPING
+            self.deadline = asyncio.get_running_loop().time() + LINGER_SECONDS_MAX
+            self.transport.resume_reading()
+        else:
+            self._next()
 
     def switched(self, head: ResponseHead, upstream: Upstream, early: bytes) -> None:
         request, forward = self._head, self._forward
         assert request is not None
         assert forward is not None
         if not request.is_websocket or self._body is not None:
-            self._drop_upstream()
             self._refuse(502, "The tool switched protocols without being asked.")
             return
-        headers = forward.respond(head)
+        headers = [h for h in forward.respond(head) if h[0].lower() not in FRAMING]
         headers += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
         self.write_head(write_response(101, head.reason, headers))
         pipelined, self._buffer = self._buffer, b""
@@ -213,18 +252,18 @@ class Downstream(Intake):
             server = upstream.release_transport()
             join(self.transport, server, from_client=pipelined, from_server=early)
 
-    def upstream_lost(self, error: Exception | None) -> None:
+    def upstream_lost(self, error: Exception | None, *, untouched: bool) -> None:
         head, forward = self._head, self._forward
         assert head is not None
         assert forward is not None
         self._upstream = None
         if self._answered:
             # A response cut short must be seen as cut short: no terminating chunk, no clean end.
-            self.transport.abort()
-        elif self._body is None and head.method in _IDEMPOTENT and not self._retried:
+            reset(self.transport) if self._unframed else self.transport.abort()
+        elif untouched and not self._retried and _may_be_repeated(head):
             self._retried = True
             self._state = State.DECIDING
-            self._task = self.site.tasks.spawn(self._connect(forward), name="reconnect")
+            self._start("reconnect", self._connect, forward)
         else:
             reason = str(error) if isinstance(error, MalformedHeadError) else "it closed"
             self._refuse(502, f"The connection behind this address failed: {reason}")
@@ -242,20 +281,9 @@ class Downstream(Intake):
         self.write_head(reply.write(head_only=head_only, close=self.close_after))
         self._next()
 
-    def _skip_body(self) -> None:
-        """Throw a request body away that arrived whole; a longer one ends the connection."""
-        if self._body is None:
-            return
-        try:
-            taken = self._body.scan(self._buffer)
-        except MalformedBodyError:
-            return
-        self._buffer = self._buffer[taken:]
-        if self._body.done:
-            self._body = None
-
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer with an error and close: whatever failed, the next request starts clean."""
+        self._drop_upstream()
         if self._state is State.CLOSED or self.transport.is_closing():
             return
         if self._answered:
@@ -280,10 +308,7 @@ class Downstream(Intake):
         self._head = None
         self.deadline = now + self.site.idle_seconds_max
         self.idle()
-        self.transport.resume_reading()
-        if self._buffer:
-            self.deadline = now + HEAD_SECONDS_MAX
-            self._read_head()
+        self.read_on()
 
     def idle(self) -> None:
         """Do what a kind of connection does between requests."""

@@ -48,8 +48,11 @@ class Exchange(Protocol):
     def switched(self, head: ResponseHead, upstream: Upstream, early: bytes) -> None:
         """Take a 101: the connection is now raw, and `early` arrived on it already."""
 
-    def upstream_lost(self, error: Exception | None) -> None:
-        """Learn that the connection ended, or broke the protocol, before the response's end."""
+    def upstream_lost(self, error: Exception | None, *, untouched: bool) -> None:
+        """Learn that the connection ended, or broke the protocol, before the response's end.
+
+        `untouched`: it ended before a single byte of the response, so it was probably stale.
+        """
 
     def pause_request(self) -> None: ...
 
@@ -74,6 +77,7 @@ class Upstream(asyncio.Protocol):
         "_request_done",
         "_reusable",
         "_state",
+        "_untouched",
         "_write_paused",
         "idle_since",
         "lane",
@@ -92,6 +96,7 @@ class Upstream(asyncio.Protocol):
         self._method = b""
         self._reusable = False
         self._request_done = False
+        self._untouched = True
         self._write_paused = False
 
     # ── the exchange's calls ─────────────────────────────────────────────────
@@ -107,6 +112,7 @@ class Upstream(asyncio.Protocol):
         self._method = method
         self._state = _State.HEAD
         self._request_done = False
+        self._untouched = True
         self.transport.write(self.prelude() + head)
 
     def send_body(self, data: bytes) -> None:
@@ -167,10 +173,12 @@ class Upstream(asyncio.Protocol):
     def _read_heads(self) -> None:
         while self._state is _State.HEAD:
             buffer = self._buffer = self.strip(self._buffer)
+            if buffer:
+                self._untouched = False
             end = find_end(buffer)
+            if (end if end >= 0 else len(buffer)) > HEAD_BYTES_MAX:
+                raise MalformedHeadError(502, "The response's head is too long.")
             if end < 0:
-                if len(buffer) > HEAD_BYTES_MAX:
-                    raise MalformedHeadError(502, "The response's head is too long.")
                 return
             head = parse_response(buffer[:end])
             self._buffer = buffer[end:]
@@ -187,7 +195,8 @@ class Upstream(asyncio.Protocol):
     def _final(self, exchange: Exchange, head: ResponseHead) -> None:
         body = self._body = response_body(self._method, head)
         ends_with_connection = isinstance(body, UntilCloseBody)
-        self._reusable = head.keep_alive and not ends_with_connection
+        # A server that answers before it has read the request may not read the rest of it.
+        self._reusable = head.keep_alive and not ends_with_connection and self._request_done
         self._state = _State.BODY
         exchange.response(head, ends_with_connection)
         if self._state is not _State.BODY:  # the exchange gave up on it
@@ -216,7 +225,7 @@ class Upstream(asyncio.Protocol):
     def _complete(self, exchange: Exchange, rest: bytes) -> None:
         self._exchange = None
         self._body = None
-        reusable = self._reusable and self._request_done and not self.transport.is_closing()
+        reusable = self._reusable and not self._write_paused and not self.transport.is_closing()
         self._state = _State.IDLE if reusable else _State.GONE
         if not reusable:
             self.transport.abort() if not self._request_done else self.transport.close()
@@ -236,7 +245,7 @@ class Upstream(asyncio.Protocol):
         self._state = _State.GONE
         self.transport.abort()
         if exchange is not None:
-            exchange.upstream_lost(error)
+            exchange.upstream_lost(error, untouched=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self._exchange = self._exchange, None
@@ -247,7 +256,7 @@ class Upstream(asyncio.Protocol):
         if state is _State.BODY and exc is None and isinstance(self._body, UntilCloseBody):
             exchange.response_done()
         else:
-            exchange.upstream_lost(exc)
+            exchange.upstream_lost(exc, untouched=self._untouched)
 
     def pause_writing(self) -> None:
         self._write_paused = True
