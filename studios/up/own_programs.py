@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from studios.up.programs import IssueKeys
 
 EDGE_ID = "up"
+DRAIN_SECONDS_MAX = 1.0  # the long polls of our own agents never end by themselves
 
 
 class OwnPrograms:
@@ -68,5 +69,6 @@ class OwnPrograms:
             control_plane_url=f"unix:{plan.socket}",
             edge_token=edge_token,
             edge_id=EDGE_ID,
+            drain_seconds_max=DRAIN_SECONDS_MAX,
         )
         await edge.serve(config, clock=clock, on_ready=lambda _port: ready())
