@@ -86,26 +86,28 @@ class SessionTunnels:
         loop = asyncio.get_running_loop()
         if self._parking.request_waited(loop.time()):
             self._announce()
-        future: asyncio.Future[ParkedConnection] = loop.create_future()
-        self._waiting.append(future)
         try:
             async with asyncio.timeout(WAIT_SECONDS_MAX):
-                return await future
+                while True:
+                    connection = await self._next_parked()
+                    if connection.usable:  # it may have gone since it was handed over
+                        return connection
         except TimeoutError:
             raise LaneUnavailableError(
                 503, "The session's agent is not connected to this edge at the moment."
             ) from None
-        finally:
+
+    async def _next_parked(self) -> ParkedConnection:
+        future: asyncio.Future[ParkedConnection] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            return await future
+        except asyncio.CancelledError:
             if future in self._waiting:
                 self._waiting.remove(future)
-            elif future.done() and not future.cancelled():
-                self._unclaimed(future.result())
-
-    def _unclaimed(self, connection: ParkedConnection) -> None:
-        """Put a connection back whose waiter was cancelled in the instant it was handed over."""
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            self.give_back(connection)
+            elif not future.cancelled():  # handed over in the instant that the waiter gave up
+                self.give_back(future.result())
+            raise
 
     def give_back(self, upstream: Upstream) -> None:
         assert isinstance(upstream, ParkedConnection)

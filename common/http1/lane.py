@@ -36,8 +36,9 @@ class Lane(Protocol):
     """Gives connections to one destination.
 
     `take` returns an idle connection at once, or None; then `wait` gets one, or raises
-    LaneUnavailableError within its own limit. After each exchange the connection comes back through
-    `give_back`, or `lost` is called (perhaps more than once) when it never will.
+    LaneUnavailableError within its own limit. What either returns is usable. After each exchange
+    the connection comes back through `give_back`, or `lost` is called (perhaps more than once) when
+    it never will.
     """
 
     def take(self) -> Upstream | None: ...
@@ -76,6 +77,7 @@ class DialledLane:
         self._connections_max = connections_max
         self._idle: deque[Upstream] = deque()
         self._open: set[Upstream] = set()
+        self._dialling = 0
 
     def take(self) -> Upstream | None:
         while self._idle:
@@ -85,9 +87,10 @@ class DialledLane:
         return None
 
     async def wait(self) -> Upstream:
-        if len(self._open) >= self._connections_max:
+        if len(self._open) + self._dialling >= self._connections_max:
             raise LaneUnavailableError(503, f"{self._name} has too many open connections.")
         upstream = Upstream(self)
+        self._dialling += 1
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 await self._dial(lambda: upstream)
@@ -96,6 +99,10 @@ class DialledLane:
             raise LaneUnavailableError(
                 502, f"{self._name} does not accept connections ({reason})."
             ) from None
+        finally:
+            self._dialling -= 1
+        if not upstream.usable:
+            raise LaneUnavailableError(502, f"{self._name} accepts connections and ends them.")
         self._open.add(upstream)
         return upstream
 
