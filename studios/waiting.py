@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from rich.status import Status as Spinner
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from studios.failures import CommandError, WaitTimeoutError
 from studios.output import show_status
@@ -41,26 +41,33 @@ class PhaseView(Protocol):
 
 
 class LivePhases:
-    """On a terminal: finished phases stay as lines, the present one has a spinner below them."""
+    """On a terminal: finished phases stay as lines, those under way are below with their time."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._spinner = Spinner("", console=console)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._under_way: dict[str, TaskID] = {}
 
     def show(self, event: PhaseEvent) -> None:
         match event:
             case Began(name):
-                self._spinner.update(f"{name} …")
-                self._spinner.start()
-            case Ended():
-                self._spinner.stop()
-                print_ended(self._console, event)
+                self._under_way[name] = self._progress.add_task(name, total=None)
+            case Ended(name):
+                if name in self._under_way:
+                    self._progress.remove_task(self._under_way.pop(name))
+                print_ended(self._progress.console, event)
 
     def __enter__(self) -> Self:
+        self._progress.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._spinner.stop()
+        self._progress.stop()
 
 
 class PlainPhases:

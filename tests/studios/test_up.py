@@ -101,7 +101,7 @@ class Up:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(SECONDS_MAX):
-            while not condition():  # noqa: ASYNC110 - what is printed has no event
+            while not condition():
                 await asyncio.sleep(0)
 
     def statuses(self) -> dict[str, str]:
