@@ -145,7 +145,8 @@ class TokenVerifier:
         try:
             decoded = jwt.decode(token, self._keys, algorithms=_ALGORITHMS)
             claims = msgspec.convert(decoded.claims, kind)
-        except (JoseError, msgspec.ValidationError, ValueError) as error:
+        except (JoseError, msgspec.ValidationError, ValueError, TypeError) as error:
+            # TypeError: joserfc doesn't check the types of all header fields before it uses them.
             raise InvalidTokenError(f"not a token of ours: {error}") from None
         if claims.aud != audience:
             raise InvalidTokenError("the token is for somebody else")

@@ -44,6 +44,8 @@ class Grants:
             grant = self._grants.get((token, host))
             if grant is None:
                 grant = self.check(token, host)
+            else:
+                self._grants.move_to_end((token, host))
             if grant is not None and grant.claims.exp > self.now():
                 return grant
         return None

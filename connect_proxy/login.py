@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 CALLBACK_PATH = b"/_connect/callback"
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _QUERY_BYTES_MAX = 16 * 1024
+_QUERY_FIELDS_MAX = 10
+
+
+def _query(head: RequestHead) -> dict[str, list[str]]:
+    query = head.target.partition(b"?")[2][:_QUERY_BYTES_MAX].decode("latin-1")
+    try:
+        return parse_qs(query, max_num_fields=_QUERY_FIELDS_MAX)
+    except ValueError:  # too many: none that the control plane sent
+        return {}
 
 
 def safe_return(target: str) -> str:
@@ -71,8 +80,7 @@ class Login:
         self, head: RequestHead, route: SessionRoute, jar: CookieJar, request_id: str
     ) -> Reply:
         """Answer the callback: check the nonce, redeem the code, set the cookie."""
-        query = head.target.partition(b"?")[2][:_QUERY_BYTES_MAX].decode("latin-1")
-        fields = parse_qs(query, max_num_fields=10)
+        fields = _query(head)
         code, state = fields.get("code", [""])[0], fields.get("state", [""])[0]
         target = safe_return(fields.get("return", ["/"])[0])
         again = Action("Open the session again", target)

@@ -9,16 +9,17 @@ from __future__ import annotations
 PARKED_MIN = 2
 PARKED_MAX = 64
 QUIET_SECONDS = 60.0
+_BURST_SECONDS = 0.05
 
 
 class Parking:
-    """The number wanted for one session, and when it last changed."""
+    """The number wanted for one session, and when a request last waited (or it was halved)."""
 
-    __slots__ = ("_changed_at", "wanted")
+    __slots__ = ("_waited_at", "wanted")
 
     def __init__(self) -> None:
         self.wanted = PARKED_MIN
-        self._changed_at = 0.0
+        self._waited_at = -QUIET_SECONDS
 
     def request_waited(self, now: float) -> bool:
         """A request found nothing parked; return whether more are wanted than before.
@@ -26,16 +27,16 @@ class Parking:
         All requests of one burst wait at once; they count as one reason to double, because the
         agent hasn't had time to follow yet.
         """
-        if self.wanted >= PARKED_MAX or now - self._changed_at < 0.05:
+        if now - self._waited_at < _BURST_SECONDS:
             return False
-        self.wanted = min(PARKED_MAX, self.wanted * 2)
-        self._changed_at = now
-        return True
+        self._waited_at = now
+        before, self.wanted = self.wanted, min(PARKED_MAX, self.wanted * 2)
+        return self.wanted > before
 
     def quiet(self, now: float) -> bool:
         """Time passed; return whether fewer are wanted than before."""
-        if self.wanted <= PARKED_MIN or now - self._changed_at < QUIET_SECONDS:
+        if self.wanted <= PARKED_MIN or now - self._waited_at < QUIET_SECONDS:
             return False
         self.wanted = max(PARKED_MIN, self.wanted // 2)
-        self._changed_at = now
+        self._waited_at = now
         return True

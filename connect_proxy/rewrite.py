@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 _OURS = (b"x-forwarded-", b"x-connect-")
 _OURS_EXACT = frozenset((b"forwarded", b"x-real-ip", b"x-request-id", b"cookie"))
 _NEVER_NAMED = frozenset((b"host", b"content-length", b"transfer-encoding"))
+_DOCUMENTS = (b"text/html", b"application/xhtml+xml", b"image/svg+xml")
+_NAME_BYTES_MAX = 200
+_VISIBLE = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in range(256))
+"""Turns everything a field must not contain into question marks."""
 
 
 def to_session(
@@ -36,7 +40,9 @@ def to_session(
     headers: Headers = []
     for header in head.headers:
         key = header[0].lower()
-        if key in HOP_BY_HOP or key in _OURS_EXACT or key in named or key.startswith(_OURS):
+        # WSGI and CGI don't tell `_` from `-`: X_Connect_User would arrive as X-Connect-User.
+        spoken = key.replace(b"_", b"-")
+        if key in HOP_BY_HOP or key in named or spoken in _OURS_EXACT or spoken.startswith(_OURS):
             continue
         headers.append(header)
     host = head.fields.get(b"host", b"")
@@ -53,7 +59,8 @@ def to_session(
     )
     if claims is not None:
         headers.append((b"X-Connect-Sub", b"%d" % claims.sub))
-        headers.append((b"X-Connect-User", claims.name.encode("ascii", "replace")))
+        name = claims.name[:_NAME_BYTES_MAX].encode("ascii", "replace").translate(_VISIBLE)
+        headers.append((b"X-Connect-User", name))
     if head.is_websocket:
         headers += ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
     return write_request(head.method, head.target, head.minor_version, headers)
@@ -76,7 +83,7 @@ def from_session(
     the platform's page may put them in a frame, a sibling session can't.
     """
     headers = end_to_end(head)
-    if head.fields.get(b"content-type", b"").startswith(b"text/html"):
+    if head.fields.get(b"content-type", b"").lower().startswith(_DOCUMENTS):
         headers.append((b"Content-Security-Policy", frame_ancestors))
     headers += [(b"Set-Cookie", cookie) for cookie in set_cookies]
     return headers
