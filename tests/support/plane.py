@@ -152,6 +152,10 @@ class Plane:
         """Start it, and write down that its engine took it; returns the run's number."""
         answer = await self.admin.put(f"/api/studios/{session_id}/start")
         assert answer.status == 200, answer.text
+        return await self.mark_submitted(session_id)
+
+    async def mark_submitted(self, session_id: str) -> int:
+        """Do the reconciler's part of a start; returns the run's number."""
         async with self.plane.parts.database.begin() as connection:
             await connection.execute(
                 sa.update(studios)

@@ -57,14 +57,14 @@ export class Card {
     const force = words.mayForceStop(studio, now);
     setText(parts.stop, force ? "Force stop" : "Stop");
     this.#show("stop", (BUSY.has(status) || force) && may.has("stop"), `${force ? "Force stop" : "Stop"} ${studio.name}`);
-    const extendable = (status === "running" || status === "starting") && studio.deadline;
-    this.#show("extend", Boolean(extendable) && may.has("extend"), `Extend ${studio.name}`);
+    const ends = status === "running" && Boolean(studio.deadline);
+    this.#show("extend", ends && may.has("extend"), `Extend ${studio.name}`);
     this.#show("delete", RESTING.has(status) && may.has("delete"), `Delete ${studio.name}`);
   }
 
   highlight() {
     this.element.classList.add("highlight");
-    this.element.scrollIntoView({ block: "center" });
+    this.element.scrollIntoView({ block: "nearest" });
     const target = [this.#parts.start, this.#parts.connect].find((part) => !part.hidden);
     (target ?? this.#parts.name).focus({ focusVisible: true, preventScroll: true });
   }

@@ -27,7 +27,7 @@ export const tone = (status) => TONES[status] ?? "grey";
 export function message(studio) {
   const { status, message: text, stopReason } = studio.statusInfo;
   if (text && status !== "running") return text;
-  if (status === "running" && studio.health && !studio.health.ok) return studio.health.message;
+  if (status === "running" && studio.health && !studio.health.ok) return `Can’t be reached: ${studio.health.message}`;
   return status === "stopped" ? REASONS[stopReason] ?? "" : text ?? "";
 }
 
@@ -46,17 +46,9 @@ export function duration(milliseconds) {
   return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
 }
 
-export function size(bytes) {
-  const megabytes = bytes / 1024 ** 2;
-  return megabytes < 1000 ? `${Math.round(megabytes)} MB` : `${(megabytes / 1024).toFixed(1)} GB`;
-}
-
-export const count = (n, one, many) => `${n} ${n === 1 ? one : many}`;
-
-/** One line on a session in use: how long still, who is connected, what it takes. */
+/** One line on a session in use: how long still, who is connected. */
 export function use(studio, now) {
-  const { status } = studio.statusInfo;
-  if (status !== "running" && status !== "starting") return "";
+  if (studio.statusInfo.status !== "running") return "";
   const parts = [];
   if (studio.deadline) {
     const left = new Date(studio.deadline) - now;
@@ -66,9 +58,6 @@ export function use(studio, now) {
   }
   const people = new Set(studio.activeConnections.map((connection) => connection.userName));
   if (people.size > 0) parts.push(`${[...people].join(", ")} connected`);
-  if (studio.resources) {
-    parts.push(`${Math.round(studio.resources.cpuPercent)} % CPU, ${size(studio.resources.memoryBytes)}`);
-  }
   return parts.join(" · ");
 }
 

@@ -1,0 +1,187 @@
+"""The Studios page in a real browser, on a real control plane whose agents are played here."""
+
+from __future__ import annotations
+
+import re
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import expect
+
+from common.messages import RunPhase
+from tests.support.browser import new_page
+from tests.support.plane import Plane, open_test_plane
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from playwright.async_api import Locator, Page
+
+    from control_plane.config import ControlPlaneConfig
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[tuple[Plane, Page, str]]:
+    """Yield a control plane, a logged-in browser on its page, and the page's address."""
+    domain = f"studio.localhost:{free_port()}"
+
+    def listening(config: ControlPlaneConfig) -> ControlPlaneConfig:
+        port = int(domain.rpartition(":")[2])
+        return replace(config, public_url=f"http://{domain}", connect_domain=domain, port=port)
+
+    async with open_test_plane(folder, listening) as plane, new_page() as page:
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda told: problems.append(told.text) if told.type == "error" else ...)
+        await page.goto(await plane.plane.login.login_link((await plane.owner()).id))
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_role("status")).to_have_text("Live")
+        yield plane, page, f"http://{domain}"
+        refused = "the server responded with a status of 4"  # Chromium logs each as an error
+        assert [problem for problem in problems if refused not in problem] == []
+
+
+def card(page: Page, name: str) -> Locator:
+    return page.get_by_role("article", name=name)
+
+
+async def test_a_studio_is_added_started_and_deleted_with_the_keyboard(folder: Path) -> None:
+    async with opened(folder) as (plane, page, _):
+        await page.get_by_role("button", name="Add your first Studio").press("Enter")
+        await expect(page.get_by_label("Name", exact=True)).to_be_focused()
+        await page.get_by_label("Name", exact=True).fill("Genomes")
+        await expect(page.get_by_role("radio", name="JupyterLab")).to_be_checked()
+        await page.get_by_role("button", name="Add only").press("Enter")
+        demo = card(page, "Genomes")
+        await expect(demo).to_contain_text("stopped")
+        await expect(demo.get_by_role("heading")).to_be_focused()
+
+        await page.get_by_role("button", name="Delete Genomes").press("Enter")
+        await expect(page.get_by_role("button", name="Keep it")).to_be_focused()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("button", name="Delete Genomes")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await page.get_by_role("button", name="Delete", exact=True).press("Enter")
+        await expect(demo).to_have_count(0)
+        assert (await plane.admin.get("/api/studios")).body["totalSize"] == 0
+
+
+async def test_phases_and_changes_by_others_show_as_they_happen(folder: Path) -> None:
+    async with opened(folder) as (plane, page, _):
+        session_id = await plane.add("demo")  # by somebody else: nobody touches the page
+        demo = card(page, "demo")
+        await demo.get_by_role("button", name="Start demo").click()
+        await expect(demo).to_contain_text("starting")
+        step = demo.get_by_role("listitem")
+        await expect(step.first).to_have_attribute("data-status", "in-progress")
+        number = await plane.mark_submitted(session_id)
+        for sequence, phase in enumerate((RunPhase.STARTING, RunPhase.RUNNING), start=1):
+            report = plane.report(session_id, run=number, sequence=sequence, phase=phase)
+            await plane.agent(session_id, number).put("/api/agent/v1/status", report)
+            if phase is RunPhase.STARTING:
+                await expect(step.first).to_have_attribute("data-status", "succeeded")
+        await expect(demo).to_contain_text("running")
+        connect = demo.get_by_role("link", name="Connect to demo")
+        await expect(connect).to_have_attribute("href", re.compile(f"^http://a{session_id}[.]"))
+        await expect(page.locator("#announce")).to_contain_text("demo is running.")
+        await demo.get_by_role("button", name="Extend demo").click()
+        await expect(page.locator("#announce")).to_contain_text("Stops in")
+        await demo.get_by_role("button", name="Stop demo").click()
+        await expect(demo).to_contain_text("stopping")
+
+
+async def test_errors_are_shown_as_the_server_says_them(folder: Path) -> None:
+    async with opened(folder) as (plane, page, _):
+        await plane.add("taken")
+        await page.get_by_role("button", name="Add a Studio").click()
+        await page.get_by_label("Name", exact=True).fill("taken")
+        await expect(page.locator("#add-name-problem")).to_contain_text("taken")
+        await page.get_by_role("button", name="Add only").click()
+        await expect(page.locator("#add-problem")).to_contain_text("taken")
+        await page.keyboard.press("Escape")
+        await plane.plane.parts.members.page_sessions.end(
+            [cookie["value"] for cookie in await page.context.cookies() if "value" in cookie]
+        )
+        await page.get_by_role("button", name="Start taken").click()
+        await page.wait_for_url("**/login?next=**")
+
+
+async def test_the_address_of_a_stopped_session_leads_to_its_start_button(folder: Path) -> None:
+    async with opened(folder) as (plane, page, url):
+        session_id = await plane.add("wanted")
+        await plane.add("other")
+        await page.goto(f"{url}/?start={session_id}")
+        await expect(page.get_by_role("button", name="Start wanted")).to_be_focused()
+        await expect(page.locator(".highlight")).to_have_count(1)
+        await page.goto(f"{url}/?start=0badcafe")
+        await expect(page.get_by_role("alert").first).to_contain_text("isn’t here")
+
+
+async def test_a_login_on_the_way_to_a_session_leads_there(folder: Path) -> None:
+    """Browsers hold the form's redirects against `form-action`, too."""
+    async with opened(folder) as (plane, page, url):
+        session_id = await plane.add("demo")
+        await page.context.clear_cookies()
+        host = f"a{session_id}.{url.removeprefix('http://')}"
+        await page.goto(f"{url}/connect/authorize?host={host}&return=/lab&state=nonce")
+        token = plane.admin.headers["Authorization"].removeprefix("Bearer ")
+        await page.get_by_label("API token").fill(token)
+        await page.get_by_role("button", name="Log in").click()
+        await page.wait_for_url(f"http://{host}/_connect/callback?code=*&return=%2Flab&state=nonce")
+
+
+async def test_names_are_text_whatever_they_contain(folder: Path) -> None:
+    async with opened(folder) as (plane, page, _):
+        name = "<img src=x onerror=alert(1)>"
+        await plane.add(name)
+        await expect(card(page, name).get_by_role("heading")).to_have_text(name)
+        assert await page.locator(".cards img").count() == 0
+
+
+async def test_a_viewer_sees_no_buttons_that_would_be_refused(folder: Path) -> None:
+    async with opened(folder) as (plane, page, _):
+        await plane.add("demo")
+        await plane.member("view")
+        browser = await plane.browser("the-view")
+        value = browser.headers["Cookie"].partition("=")[2]
+        await page.context.clear_cookies()
+        await page.context.add_cookies([{"name": "studio-page", "value": value, "url": page.url}])
+        await page.reload()
+        await expect(card(page, "demo")).to_be_visible()
+        await expect(card(page, "demo").get_by_role("button")).to_have_count(0)
+        await expect(page.get_by_role("button", name="Add a Studio")).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_text_stands_out_in_light_and_dark(folder: Path, scheme: str) -> None:
+    async with opened(folder) as (plane, page, _):
+        await plane.add("demo")
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        for selector in (".name", ".facts", ".pill", ".start", ".delete", ".count"):
+            ratio = await page.locator(selector).first.evaluate(_CONTRAST)
+            assert ratio >= 4.5, (selector, ratio)  # WCAG 2.2, 1.4.3
+
+
+_CONTRAST = """element => {
+  const rgb = text => text.match(/[\\d.]+/g).map(Number);
+  const luminance = ([r, g, b]) => [r, g, b].map(c => c / 255)
+    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  let ground = element;
+  while (ground && (rgb(getComputedStyle(ground).backgroundColor)[3] ?? 1) === 0) {
+    ground = ground.parentElement;
+  }
+  const [a, b] = [rgb(getComputedStyle(element).color), rgb(getComputedStyle(ground).backgroundColor)]
+    .map(luminance).sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05);
+}"""
