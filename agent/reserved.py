@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/.studio/"
 TAIL_LINES_DEFAULT = 100
+_LINE_COUNT = re.compile(r"\d{1,6}", re.ASCII)
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"
 
@@ -76,7 +78,7 @@ class Reserved:
 
     async def _log(self, query: Mapping[str, str]) -> Answer:
         text = query.get("tail", str(TAIL_LINES_DEFAULT))
-        if not (text.isascii() and text.isdigit() and int(text) <= LINE_COUNT_MAX):
+        if not _LINE_COUNT.fullmatch(text) or int(text) > LINE_COUNT_MAX:
             return _refusal(400, f"tail is a number of lines between 0 and {LINE_COUNT_MAX}")
         if query.get("follow", "0") not in {"1", "true"}:
             return Answer(200, _TEXT, await self._output.tail(int(text)))

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.orphans import OrphanReaper
 from agent.supervisor.proctable import read_process
 from common.ids import SessionId
 from common.session_spec import (
@@ -105,6 +106,13 @@ async def pid_in(path: Path) -> int:
 
     await until(pid, what=f"{path.name} is written")
     return pid()
+
+
+def reap_adopted() -> None:
+    """Reap what this process adopted during a test."""
+    reaper = OrphanReaper()
+    while reaper.reap():
+        continue
 
 
 class AgentProcess:

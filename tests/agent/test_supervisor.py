@@ -1,0 +1,220 @@
+"""The supervisor with real processes, and a clock on which pauses take no time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from agent.orphans import become_subreaper
+from agent.supervisor.family import Family
+from agent.supervisor.output import ToolOutput
+from agent.supervisor.plain_http import NoAnswerError, get
+from agent.supervisor.supervisor import Supervisor, ToolGivenUpError
+from common.clock import SystemClock
+from common.messages import ToolPhase
+from tests.support.agent_rig import free_port, lives, pid_in, reap_adopted, tool_spec, until
+from tests.support.hurried_clock import HurriedClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from common.clock import Clock
+    from common.session_spec import ToolSpec
+
+LONG_SECONDS = 1e9  # on the hurried clock, probing takes no time
+
+
+@asynccontextmanager
+async def supervising(folder: Path, tool: ToolSpec, clock: Clock) -> AsyncIterator[Supervisor]:
+    output = ToolOutput(folder / "tool.log")
+    supervisor = Supervisor(
+        tool,
+        {},
+        record=folder / "tool.pid",
+        output=output,
+        family=Family(),
+        clock=clock,
+        on_change=lambda: None,
+    )
+    try:
+        yield supervisor
+    finally:
+        output.close()
+
+
+async def test_a_tool_that_crashes_again_and_again_is_given_up_with_its_last_words(
+    tmp_path: Path,
+) -> None:
+    source = "print('out of licences', flush=True); sys.exit(3)"
+    tool = tool_spec(tmp_path, source, readiness_seconds=LONG_SECONDS)
+    async with supervising(tmp_path, tool, HurriedClock()) as supervisor:
+        with pytest.raises(ToolGivenUpError, match=r"ended 6 times .*: exit code 3"):
+            await supervisor.run()
+        status = supervisor.status()
+        assert status.phase is ToolPhase.FAILED
+        assert status.restarts == 5
+        assert status.last_exit == "exit code 3"
+        assert status.last_lines == ("out of licences",) * 6
+        await supervisor.stop(10)  # a stop that comes too late returns
+
+
+async def test_a_program_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    tool = msgspec.structs.replace(
+        tool_spec(tmp_path, "", readiness_seconds=LONG_SECONDS), command=("/nowhere/jupyter",)
+    )
+    async with supervising(tmp_path, tool, HurriedClock()) as supervisor:
+        with pytest.raises(ToolGivenUpError, match="exit code 127"):
+            await supervisor.run()
+        assert "/nowhere/jupyter" in supervisor.status().last_lines[-1]
+
+
+async def test_a_port_in_use_by_a_stranger_is_said_and_not_taken_for_the_tool(
+    tmp_path: Path,
+) -> None:
+    tool = tool_spec(tmp_path, "serve()")
+    with socket.create_server(("127.0.0.1", tool.port), backlog=100):
+        async with supervising(tmp_path, tool, HurriedClock()) as supervisor:
+            with pytest.raises(ToolGivenUpError, match=f"port {tool.port} is in use"):
+                await supervisor.run()
+            assert not supervisor.is_ready()
+
+
+async def test_a_tool_that_closes_its_port_but_lives_is_left_alone(tmp_path: Path) -> None:
+    source = """
+import threading
+address = ("127.0.0.1", int(os.environ["CONNECT_TOOL_PORT"]))
+server = http.server.ThreadingHTTPServer(address, Handler)
+threading.Thread(target=server.serve_forever).start()
+while not os.path.exists("close"): time.sleep(0.01)
+server.shutdown(); server.server_close()
+open("closed", "w").close()
+time.sleep(600)
+"""
+    tool = tool_spec(tmp_path, source)
+    async with supervising(tmp_path, tool, SystemClock()) as supervisor:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            await until(supervisor.is_ready, what="the tool is ready")
+            workspace = tmp_path / "workspace"
+            (workspace / "close").touch()
+            await until((workspace / "closed").exists, what="the port is closed")
+            with pytest.raises(NoAnswerError):
+                await get(tool.port, "/", limit_seconds=1)
+            assert supervisor.is_ready()
+            assert supervisor.status().restarts == 0
+            await supervisor.stop(5)
+        assert supervisor.status().phase is ToolPhase.STOPPED
+
+
+async def test_a_stop_during_the_pause_before_a_restart_starts_nothing(tmp_path: Path) -> None:
+    tool = tool_spec(tmp_path, "sys.exit(1)")
+    async with supervising(tmp_path, tool, SystemClock()) as supervisor:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            await until(
+                lambda: supervisor.status().phase is ToolPhase.BACKING_OFF, what="it backs off"
+            )
+            await supervisor.stop(5)
+        assert supervisor.status().phase is ToolPhase.STOPPED
+        assert supervisor.status().pid is None
+
+
+async def test_a_stop_before_the_tool_answers_ends_it(tmp_path: Path) -> None:
+    tool = tool_spec(tmp_path, "time.sleep(600)")
+    async with supervising(tmp_path, tool, SystemClock()) as supervisor:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            await until(lambda: supervisor.status().pid, what="it was started")
+            pid = supervisor.status().pid
+            assert pid is not None
+            await supervisor.stop(5)
+        assert not lives(pid)
+
+
+async def test_a_tool_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
+    source = "signal.signal(signal.SIGTERM, signal.SIG_IGN); serve()"
+    tool = tool_spec(tmp_path, source)
+    async with supervising(tmp_path, tool, SystemClock()) as supervisor:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            await until(supervisor.is_ready, what="the tool is ready")
+            pid = supervisor.status().pid
+            assert pid is not None
+            await supervisor.stop(0.3)
+        assert not lives(pid)
+
+
+async def test_a_job_that_the_tool_started_survives_the_tool_s_crash_but_not_the_stop(
+    tmp_path: Path,
+) -> None:
+    source = """
+if not os.path.exists("job"):
+    if os.fork() == 0:
+        os.setsid()
+        with open("job.new", "w") as file:
+            file.write(str(os.getpid()))
+        os.rename("job.new", "job")
+        while True:
+            print("step", flush=True)
+            time.sleep(0.05)
+serve()
+"""
+    tool = tool_spec(tmp_path, source)
+    become_subreaper()
+    async with supervising(tmp_path, tool, SystemClock()) as supervisor:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            await until(supervisor.is_ready, what="the tool is ready")
+            job = await pid_in(tmp_path / "workspace" / "job")
+            first = supervisor.status().pid
+            assert first is not None
+            os.kill(first, signal.SIGKILL)
+            await until(
+                lambda: supervisor.is_ready() and supervisor.status().restarts == 1,
+                what="the tool is ready again",
+            )
+            assert lives(job)
+            await supervisor.stop(5)
+        assert not lives(job)
+        reap_adopted()
+
+
+async def test_any_answer_below_500_is_ready_and_an_error_is_not(tmp_path: Path) -> None:
+    source = """
+codes = iter([503, 500, 302])
+class Slow(Handler):
+    def do_GET(self):
+        self.send_response(next(codes)); self.end_headers()
+address = ("127.0.0.1", int(os.environ["CONNECT_TOOL_PORT"]))
+http.server.HTTPServer(address, Slow).serve_forever()
+"""
+    tool = tool_spec(tmp_path, source)
+    async with supervising(tmp_path, tool, SystemClock()) as supervisor:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            await until(supervisor.is_ready, what="the tool is ready")
+            await supervisor.stop(5)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 20", b"", b"x" * 100_000]
+)
+async def test_what_does_not_speak_http_is_no_answer(answer: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        del reader
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", port := free_port())
+    async with server:
+        with pytest.raises(NoAnswerError):
+            await get(port, "/", limit_seconds=5)
