@@ -32,7 +32,8 @@ people asked for. In particular:
 
 Time. A deadline is calendar time, because that is what people are shown; `EXPIRE` looks at it again
 in the same transaction, so an extension in the instant of expiry wins or loses as a whole. Silence
-is measured on the monotonic clock, outside (`worklist`), and so is unmoved by calendar jumps.
+is measured on the monotonic clock, outside (`worklist`), and so is unmoved by calendar jumps. The
+ten minutes until a stop may force are calendar time, too, counted anew when it is set back.
 """
 
 from __future__ import annotations
@@ -255,6 +256,8 @@ def step(studio: Studio, event: Event, facts: Facts) -> Outcome:
     if move.refusal:
         return Outcome(studio, refusal=move.refusal)
     after = studio
+    if studio.status_since > facts.now:  # the calendar was set back: count from now
+        after = msgspec.structs.replace(after, status_since=facts.now)
     if move.to is not None and move.to is not studio.status:
         after = msgspec.structs.replace(
             after,
