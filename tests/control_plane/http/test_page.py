@@ -42,7 +42,7 @@ async def opened(folder: Path) -> AsyncIterator[tuple[Plane, Page, str]]:
     async with open_test_plane(folder, listening) as plane, new_page() as page:
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda told: problems.append(told.text) if told.type == "error" else ...)
+        page.on("console", lambda told: problems.extend([told.text] * (told.type == "error")))
         await page.goto(await plane.plane.login.login_link((await plane.owner()).id))
         await page.get_by_role("button", name="Log in").click()
         await expect(page.get_by_role("status")).to_have_text("Live")
@@ -181,7 +181,7 @@ _CONTRAST = """element => {
   while (ground && (rgb(getComputedStyle(ground).backgroundColor)[3] ?? 1) === 0) {
     ground = ground.parentElement;
   }
-  const [a, b] = [rgb(getComputedStyle(element).color), rgb(getComputedStyle(ground).backgroundColor)]
-    .map(luminance).sort((x, y) => y - x);
+  const colors = [getComputedStyle(element).color, getComputedStyle(ground).backgroundColor];
+  const [a, b] = colors.map(rgb).map(luminance).sort((x, y) => y - x);
   return (a + 0.05) / (b + 0.05);
 }"""

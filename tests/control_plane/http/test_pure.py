@@ -35,6 +35,14 @@ def test_paths_stay_as_they_are(text: str) -> None:
     assert parse_path(text) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "lab", "//evil.example", "/\\evil.example", "/\t/evil.example", "/a b", "http://x/", "/é"],
+)
+def test_what_is_no_path_is_refused(text: str) -> None:
+    assert parse_path(text) is None
+
+
 @given(st.from_regex(r"a[0-9a-f]{8}", fullmatch=True))
 def test_hosts_of_sessions_are_recognized(label: str) -> None:
     assert parse_session_host(f"{label}.x.example", "x.example") == label[1:]
