@@ -2,30 +2,47 @@
 
 **Start here:** `service` for what it does, `app` for how it is reached.
 
-What it knows and decides (pure):
+What it knows and decides, pure:
+
 - `model`        Studios, people, settings
 - `access`       who may do what
-- `lifecycle`    the life of a Studio as one table; `effects` what its entries change
+- `lifecycle`    the life of a Studio as one table
+- `effects`      what the table's entries change
+- `worklist`     what is left to do for a Studio
+- `calendar_hold` no lifespan ends because a clock jumped
+- `desired`      what is wanted of a run
+- `spec_builder` what an engine is handed for a run
 - `validation`   request bodies and what may be wrong with them
 - `errors`       expected failures, as sentences
 - `settings`     numbers and addresses the core needs
 
 What it does:
-- `service`      the commands of people, agents and edges
-- `reconciler`   carries out what is left to do; `worklist` finds it
+
+- `service`      the commands of people
+- `service_agents` those of agents
+- `service_edges` those of edges
+- `service_workspace` users and settings
+- `reconciler`   carries out what is left to do
+- `engine_calls` its questions to engines
+- `leadership`   one reconciler at a time
 - `health_poll`  asks sessions for their health the way users reach them
-- `calendar_hold` no lifespan ends because a clock jumped
+- `changes`      the one way a Studio changes
 - `events`       changes, told to whoever listens
-- `store`        transactions; `store_people`, `store_rows` parts of it
-- `schema`       the tables; `migrations/` how a database gets them
-- `engines/`     where sessions run
+- `core`         what the parts above share
+- `store`        transactions
+- `store_people` their part for people
+- `store_rows`   values to rows and back
+- `schema`       the tables
+- `migrations`   how a database gets them
+- `engines`      where sessions run
 
 How it is reached:
+
 - `app`          opens, listens, closes
 - `composition`  builds the parts and hands them to each other
 - `web`          the aiohttp application
-- `api/`         the HTTP API as one table
-- `login/`       credentials, login pages, the hand-over to sessions
-- `page/`        the Studios page
+- `api`          the HTTP API as one table
+- `login`        credentials, login pages, the hand-over to sessions
+- `page`         the Studios page
 - `config`       what it is told from outside
 """
