@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS_MAX = 5.0
 _WAITING_MAX = 256
+_SURPLUS = 4
+"""Parked connections kept beyond what is wanted, against to and fro."""
+_SURPLUS_SECONDS = 10.0
+_TRIMMED_PER_SWEEP = 8
 CONNECTIONS_MAX = 1024
 """Tunnel connections of one session, parked and busy: what a room full of people can use, and what
 a mad agent can't exceed."""
@@ -115,7 +119,7 @@ class SessionTunnels:
             upstream.abandon()
             self.lost(upstream)
             return
-        upstream.heard_at = asyncio.get_running_loop().time()
+        upstream.heard_at = upstream.idle_since = asyncio.get_running_loop().time()
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
@@ -147,6 +151,15 @@ class SessionTunnels:
             self.lost(connection)
         if self._parking.quiet(now):
             self._announce()
+        self._trim(now)
+
+    def _trim(self, now: float) -> None:
+        """Close what a burst left over; only this end knows that no request is under way on it."""
+        surplus = len(self._idle) - self._parking.wanted - _SURPLUS
+        for connection in self._idle[: max(0, min(surplus, _TRIMMED_PER_SWEEP))]:
+            if now - connection.idle_since > _SURPLUS_SECONDS:
+                connection.abandon()
+                self.lost(connection)
 
     def drain(self) -> None:
         """Tell the agent to go elsewhere; connections in use end with their exchange."""

@@ -1,7 +1,8 @@
 """The tunnel to one edge: keeps as many connections parked as the edge wants.
 
-A connection that turns busy is replaced at once, so a steady load never waits. While the edge can't
-be reached one attempt is made at a time, with a growing pause.
+A connection that turns busy is replaced at once, so a steady load never waits. Nothing parked is
+closed from this end: the edge could be sending a request on it in that instant. While the edge
+can't be reached one attempt is made at a time, with a growing pause.
 """
 
 from __future__ import annotations
@@ -33,8 +34,6 @@ _DIALLING_MAX = 8  # at once; a burst is served within milliseconds without a st
 HEARTBEAT_SECONDS = 15.0
 _RETRY_SECONDS_MIN = 0.1
 _RETRY_SECONDS_MAX = 10.0
-_SURPLUS = 4
-"""Parked connections kept beyond what is wanted before some are closed, against to and fro."""
 
 
 class EdgeLink:
@@ -87,7 +86,8 @@ class EdgeLink:
     def busy(self, connection: TunnelConnection) -> None:
         self._parked.discard(connection)
         self._busy.add(connection)
-        self._need.set()
+        if len(self._parked) + self._dialling < self._wanted:
+            self._need.set()
 
     def parked(self, connection: TunnelConnection) -> None:
         self._busy.discard(connection)
@@ -135,9 +135,6 @@ class EdgeLink:
             for _ in range(min(missing, _DIALLING_MAX - self._dialling)):
                 self._dialling += 1
                 self._tasks.spawn(self._dial_one(), name="dial")
-            if missing < -_SURPLUS:
-                self._parked.pop().transport.close()
-                self._need.set()
 
     async def _dial_one(self) -> None:
         try:
