@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from studios import transport
-from studios.failures import NotFoundError
+from studios.failures import CommandError, NotFoundError
 from studios.names import looks_like_id, select
 from studios.shapes import (
     AddedUser,
@@ -127,6 +127,18 @@ class Client:
         query = {"tail": str(tail), "follow": "1" if follow else "0"}
         async with self._transport.stream(grant.url, token=grant.token, query=query) as pieces:
             yield pieces
+
+    async def answers(self, studio: Studio) -> bool:
+        """Ask a session through the edge whether a user could work in it now."""
+        path = f"{_studio(studio.session_id)}/token"
+        try:
+            grant = await self._transport.call(
+                "POST", path, ScopedToken, body=Scope(scope="health")
+            )
+            async with self._transport.stream(grant.url, token=grant.token, query={}):
+                return True
+        except CommandError:
+            return False
 
     async def compute_envs(self) -> tuple[ComputeEnv, ...]:
         reply = await self._transport.call("GET", "/compute-envs", ComputeEnvs)

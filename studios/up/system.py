@@ -13,6 +13,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from common.loopback import is_localhost
 from studios import client
 from studios.credentials import Credentials, load_local
 from studios.failures import INTERRUPTED_EXIT_CODE, CommandError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from studios.client import Client
+    from studios.shapes import Studio
     from studios.surroundings import Surroundings
     from studios.up.plan import Plan
     from studios.up.programs import IssueKeys, Keys, Programs
@@ -41,7 +43,7 @@ async def serve(plan: Plan, surroundings: Surroundings, programs: Programs, wish
             write_access(plan.data_dir, url=plan.url, admin_token=keys.admin_token)
             credentials = Credentials(url=plan.url, token=keys.admin_token)
             async with client.connect(credentials, unix_socket=plan.socket) as api:
-                return await _attend(plan, surroundings, api, wishes)
+                return await _attend(plan, surroundings, api, credentials, wishes)
 
 
 @asynccontextmanager
@@ -74,9 +76,11 @@ async def _running(
                 await asyncio.wait((program,))
 
 
-async def _attend(plan: Plan, surroundings: Surroundings, api: Client, wishes: Wishes) -> int:
+async def _attend(
+    plan: Plan, surroundings: Surroundings, api: Client, credentials: Credentials, wishes: Wishes
+) -> int:
     """Do what is to do while both programs serve."""
-    await unless(wishes.end, _welcome(plan, surroundings, api))
+    await unless(wishes.end, _welcome(plan, surroundings, api, credentials))
     await unless(wishes.end, keep_shown(api, surroundings.err, surroundings.clock))
     if wishes.leave.is_set():
         surroundings.say("Sessions go on running; `studios up` finds them again.")
@@ -88,11 +92,19 @@ async def _attend(plan: Plan, surroundings: Surroundings, api: Client, wishes: W
     return 1 if done is False else 0
 
 
-async def _welcome(plan: Plan, surroundings: Surroundings, api: Client) -> None:
+async def _welcome(
+    plan: Plan, surroundings: Surroundings, api: Client, credentials: Credentials
+) -> None:
+    async def answers(studio: Studio) -> bool:
+        if not is_localhost(plan.domain):
+            return True  # the name may lead to another machine: only browsers can tell
+        async with client.connect(credentials) as through_edge:
+            return await through_edge.answers(studio)
+
     session_url = ""
     if plan.demo:
         try:
-            demo = await run_demo(api, surroundings.err, surroundings.clock)
+            demo = await run_demo(api, surroundings.err, surroundings.clock, answers=answers)
             session_url = demo.studio_url
         except CommandError as error:
             # The page is there to look into it; ending now would only hide why.

@@ -21,7 +21,7 @@ from studios.up import system
 from studios.up.plan import Plan
 from studios.up.programs import Keys
 from studios.up.signals import Wishes
-from tests.support.fake_api import FAILING, TOKEN, FakeApi
+from tests.support.fake_api import FAILING, TOKEN, FakeApi, serving
 from tests.support.hurried_clock import HurriedClock
 
 if TYPE_CHECKING:
@@ -109,23 +109,24 @@ class Up:
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Up:
-    api = FakeApi()
-    api.url = "http://studio.localhost:9191"
-    plan = Plan(data_dir=tmp_path, work_dir="file:///w", demo=True)
-    return Up(plan, FakePrograms(api))
+async def up(tmp_path: Path) -> AsyncIterator[Up]:
+    async with serving(FakeApi()) as api:
+        port = int(api.url.rpartition(":")[2])
+        plan = Plan(data_dir=tmp_path, work_dir="file:///w", port=port, demo=True)
+        yield Up(plan, FakePrograms(api))
 
 
 async def test_it_makes_the_demo_and_prints_where_everything_is(up: Up) -> None:
     async with up.attended():
         out = up.out.getvalue()
-        assert "  http://studio.localhost:9191/login?token=once-1\n" in out
-        assert "  http://ac0ffee00.studio.localhost:9191/\n" in out
-        assert "  ssh -L 9191:127.0.0.1:9191 -p 2222 me@203.0.113.9\n" in out
+        port = up.plan.port
+        assert f"  http://studio.localhost:{port}/login?token=once-1\n" in out
+        assert f"  http://ac0ffee00.studio.localhost:{port}/\n" in out
+        assert f"  ssh -L {port}:127.0.0.1:{port} -p 2222 me@203.0.113.9\n" in out
         phases = [line.rsplit("  ", 1)[0] for line in up.err.getvalue().splitlines()]
         assert phases[:5] == [
             "✓ Control plane",
-            "✓ Edge at http://studio.localhost:9191",
+            f"✓ Edge at {up.plan.url}",
             "Adding the jupyterlab Studio 'demo'",
             "✓ Start JupyterLab",
             "✓ Wait until it answers",
@@ -165,12 +166,23 @@ async def test_sigterm_leaves_sessions_running(up: Up) -> None:
 async def test_on_return_it_finds_the_demo_and_the_token(up: Up) -> None:
     up.api.have("0a1b2c3d", "demo", "running")
     (up.plan.data_dir / "admin-token").write_text("older\n")
-    (up.plan.data_dir / "url").write_text("http://studio.localhost:9191\n")
+    (up.plan.data_dir / "url").write_text(f"{up.plan.url}\n")
     async with up.attended():
         up.wishes.terminate()
     assert up.programs.log[0] == "known token: older"
     assert "still running" in up.err.getvalue()
     assert list(up.api.studios) == ["0a1b2c3d"]
+
+
+async def test_a_demo_that_is_only_called_running_is_started_again(up: Up) -> None:
+    """As after a reboot: the record says running until the control plane has looked."""
+    up.api.have("0a1b2c3d", "demo", "running")
+    up.api.unhealthy_looks = 3
+    async with up.attended():
+        assert "still running" not in up.err.getvalue()
+        assert ("PUT", "/api/studios/0a1b2c3d/start") in up.api.seen
+        assert up.statuses() == {"demo": "running"}
+        up.wishes.terminate()
 
 
 @pytest.mark.parametrize("status", ["stopped", "errored"])

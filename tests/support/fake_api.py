@@ -45,6 +45,8 @@ class FakeApi:
         self.users: list[dict[str, Any]] = [{"id": 1, "userName": "admin", "role": "owner"}]
         self.start_course = STARTING
         self.stop_course = STOPPING
+        self.unhealthy_looks = 0
+        """How often a session's health is bad yet; then the session turns out to be gone."""
         self.log = b"line 1\nline 2\n"
         self.refuse: tuple[int, str] | None = None
         """Answer everything with this code and sentence."""
@@ -104,6 +106,7 @@ class FakeApi:
                 web.delete("/api/users/{id}", self._remove_user),
                 web.post("/api/users/{id}/login-link", self._login_link),
                 web.get("/.studio/log", self._session_log),
+                web.get("/.studio/health", self._session_health),
             ]
         )
         return app
@@ -171,7 +174,8 @@ class FakeApi:
         return web.json_response({"studio": self.studios[request.match_info["id"]]})
 
     async def _token(self, request: web.Request) -> web.Response:
-        url = f"{self.studios[request.match_info['id']]['studioUrl']}.studio/log"
+        session = self.studios[request.match_info["id"]]["studioUrl"]
+        url = f"{session}.studio/{self.bodies[-1]['scope']}"
         return web.json_response({"token": LOG_TOKEN, "url": url})
 
     async def _templates(self, _: web.Request) -> web.Response:
@@ -209,6 +213,15 @@ class FakeApi:
 
     def _link(self, user_id: object) -> str:
         return f"{self.url}/login?token=once-{user_id}"
+
+    async def _session_health(self, _: web.Request) -> web.Response:
+        if self.unhealthy_looks == 0:
+            return web.Response(text="ok")
+        self.unhealthy_looks -= 1
+        if self.unhealthy_looks == 0:
+            for studio in self.studios.values():
+                studio["statusInfo"]["status"] = "errored"
+        return _no(503, "The session can't be reached.")
 
     async def _session_log(self, request: web.Request) -> web.StreamResponse:
         return web.Response(body=self.log, content_type="text/plain")
