@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003  msgspec reads the structs' annotations
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec

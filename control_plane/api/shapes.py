@@ -7,11 +7,11 @@ empty.
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  msgspec reads the structs' annotations
+from datetime import datetime
 
-from common.ids import SessionId, UserId  # noqa: TC001
+from common.ids import SessionId, UserId
 from control_plane.api.route import Reply
-from control_plane.model import Configuration, StepStatus  # noqa: TC001
+from control_plane.model import Configuration, StepStatus
 
 
 class UserShape(Reply, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from control_plane.api.present import compute_env, label_shape
 from control_plane.api.route import Body, Call, Parameters, Reply
-from control_plane.api.shapes import (  # noqa: TC001  msgspec reads the structs' annotations
+from control_plane.api.shapes import (
     ComputeEnvShape,
     LabelShape,
 )
