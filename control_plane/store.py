@@ -42,14 +42,14 @@ class Store:
     """The database, one transaction at a time."""
 
     def __init__(self, database: AsyncEngine) -> None:
-        self._database = database
+        self.database = database
         self.is_shared = database.dialect.name != "sqlite"
         """Whether other processes may write, too."""
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
         """A consistent view; nothing is written."""
-        async with self._database.connect() as connection:
+        async with self.database.connect() as connection:
             await connection.execution_options(reading=True)
             async with connection.begin():
                 yield Transaction(connection)
@@ -57,12 +57,12 @@ class Store:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
         """All of it is durable when the block ends, or, if it raises, none."""
-        async with self._database.begin() as connection:
+        async with self.database.begin() as connection:
             yield Transaction(connection)
 
     async def connect_alone(self) -> AsyncConnection:
         """A connection outside transactions, for the caller to keep and close."""
-        connection = await self._database.connect()
+        connection = await self.database.connect()
         return await connection.execution_options(isolation_level="AUTOCOMMIT")
 
 

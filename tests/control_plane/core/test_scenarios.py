@@ -1,0 +1,402 @@
+"""The life of a session on the real service, database and reconciler; host and agents are fakes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from common.ids import RunNumber
+from common.messages import RunPhase, RunState
+from control_plane.engines.engine import EngineRefusedError, EngineUnavailableError
+from control_plane.errors import ConflictError, NotFoundError
+from control_plane.model import JobStanding, SessionConfiguration, Status, StopReason
+from control_plane.schema import audit_events
+from control_plane.validation import StartStudio
+
+if TYPE_CHECKING:
+    from tests.support.core_plane import Plane
+
+
+async def test_start_runs_once_the_tool_answers(plane: Plane) -> None:
+    studio = await plane.create(auto_start=True)
+    assert (studio.status, studio.run_number) == (Status.STARTING, 1)
+    await plane.reconciler.run_once()
+    agent = plane.agent(studio, 1)
+    await agent.speak(plane)
+    assert (await plane.get(studio)).status is Status.STARTING
+    agent.phase = RunPhase.RUNNING
+    assert (await agent.speak(plane)).run_state is RunState.RUN
+    assert (await plane.get(studio)).status is Status.RUNNING
+
+
+async def test_stop_is_stopped_only_once_the_job_is_gone(plane: Plane) -> None:
+    studio = await plane.running()
+    await plane.service.stop(plane.admin, studio.session_id)
+    agent = plane.agent(studio, 1)
+    assert (await agent.speak(plane)).run_state is RunState.STOP
+    agent.phase = RunPhase.STOPPED
+    await agent.speak(plane)
+    await plane.reconciler.run_once()
+    assert (await plane.get(studio)).status is Status.STOPPING
+    plane.host.end(studio.session_id, RunNumber(1))
+    await plane.clock.advance(2)
+    await plane.reconciler.run_once()
+    stopped = await plane.get(studio)
+    assert (stopped.status, stopped.job) == (Status.STOPPED, JobStanding.NONE)
+
+
+async def test_double_start_and_double_stop_change_nothing(plane: Plane) -> None:
+    studio = await plane.create(auto_start=True)
+    again = await plane.service.start(plane.admin, studio.session_id)
+    assert (again.run_number, again.desired_version) == (1, studio.desired_version)
+    stopping = await plane.service.stop(plane.admin, studio.session_id)
+    again = await plane.service.stop(plane.admin, studio.session_id)
+    assert (again.status, again.desired_version) == (Status.STOPPING, stopping.desired_version)
+
+
+async def test_start_while_stopping_says_when(plane: Plane) -> None:
+    studio = await plane.running()
+    await plane.service.stop(plane.admin, studio.session_id)
+    with pytest.raises(ConflictError, match="once it has stopped"):
+        await plane.service.start(plane.admin, studio.session_id)
+
+
+async def test_stop_while_starting_before_the_engine_was_asked(plane: Plane) -> None:
+    studio = await plane.create(auto_start=True)
+    await plane.service.stop(plane.admin, studio.session_id)
+    await plane.reconciler.run_once()
+    assert (await plane.get(studio)).status is Status.STOPPED
+    assert not plane.host.agents
+
+
+async def test_stop_repeated_after_ten_minutes_forces(plane: Plane) -> None:
+    plane.host.agents_obey = False
+    studio = await plane.running()
+    agent = plane.agent(studio, 1)
+    await plane.service.stop(plane.admin, studio.session_id)
+    await plane.clock.advance(590)
+    await plane.service.stop(plane.admin, studio.session_id)
+    assert (await agent.speak(plane)).run_state is RunState.STOP
+    await plane.clock.advance(10)
+    await plane.service.stop(plane.admin, studio.session_id)
+    assert (await agent.speak(plane)).run_state is RunState.FORCE_STOP
+    await plane.reconciler.run_once()
+    await plane.clock.advance(15)
+    await plane.reconciler.run_once()
+    assert (await plane.get(studio)).status is Status.STOPPED
+
+
+async def test_agent_killed_is_errored_with_a_reason_and_starts_again(plane: Plane) -> None:
+    studio = await plane.running()
+    plane.probe.ok = False
+    plane.host.end(studio.session_id, RunNumber(1), "killed by SIGKILL")
+    await plane.clock.advance(20)
+    await plane.reconciler.run_once()
+    assert (await plane.get(studio)).status is Status.RUNNING
+    await plane.clock.advance(6)
+    await plane.reconciler.run_once()
+    errored = await plane.get(studio)
+    assert (errored.status, errored.stop_reason) == (Status.ERRORED, StopReason.NO_STATS_AVAIL)
+    assert "killed by SIGKILL" in errored.status_message
+    await plane.service.start(plane.admin, studio.session_id)
+    running = await plane.run_until(studio, "running")
+    assert (running.run_number, running.stop_reason) == (2, None)
+
+
+async def test_failed_probe_never_stops_a_session(plane: Plane) -> None:
+    studio = await plane.running()
+    plane.probe.ok = False
+    for _ in range(20):
+        await plane.clock.advance(20)
+        await plane.reconciler.run_once()
+    assert plane.probe.asked > 10
+    assert (await plane.get(studio)).status is Status.RUNNING
+
+
+async def test_engine_that_can_not_tell_never_stops_a_session(plane: Plane) -> None:
+    studio = await plane.running()
+    plane.probe.ok, plane.engine.is_blind = False, True
+    for _ in range(30):
+        await plane.clock.advance(20)
+        await plane.reconciler.run_once()
+    assert (await plane.get(studio)).status is Status.RUNNING
+
+
+async def test_health_is_asked_after_ninety_seconds_and_before_the_engine(plane: Plane) -> None:
+    studio = await plane.running()
+    plane.engine.is_blind = True
+    for _ in range(8):
+        await plane.clock.advance(10)
+        await plane.reconciler.run_once()
+    assert plane.probe.asked == 0
+    plane.engine.is_blind = False
+    plane.host.end(studio.session_id, RunNumber(1))  # the engine would say gone, but isn't asked
+    await plane.clock.advance(10)
+    await plane.reconciler.run_once()
+    assert plane.probe.asked == 1
+    assert (await plane.get(studio)).status is Status.RUNNING
+
+
+async def test_lifespan_expires_with_its_reason(plane: Plane) -> None:
+    studio = await plane.running()
+    assert studio.deadline == studio.last_started + timedelta(hours=8)  # type: ignore[operator]
+    await plane.turn(8 * 3600 - 30)
+    assert (await plane.get(studio)).status is Status.RUNNING
+    await plane.turn(30)
+    stopped = await plane.run_until(studio, "stopped")
+    assert stopped.stop_reason is StopReason.LIFESPAN_EXPIRED
+    assert stopped.deadline is None
+
+
+async def test_extension_moves_the_deadline_any_number_of_times(plane: Plane) -> None:
+    studio = await plane.running()
+    assert studio.deadline is not None
+    for times in (1, 2, 3):
+        extended = await plane.service.extend(plane.admin, studio.session_id)
+        assert extended.deadline == studio.deadline + times * timedelta(hours=8)
+        assert extended.desired_version == studio.desired_version + times
+
+
+async def test_extension_in_the_instant_of_expiry_wins_or_loses(plane: Plane) -> None:
+    first, second = await plane.running("first"), await plane.running("second")
+    await plane.clock.advance(8 * 3600)
+    await plane.service.extend(plane.admin, first.session_id)
+    await plane.reconciler.run_once()
+    assert (await plane.get(first)).status is Status.RUNNING
+    with pytest.raises(ConflictError, match="already stopping"):
+        await plane.service.extend(plane.admin, second.session_id)
+    assert (await plane.get(second)).stop_reason is StopReason.LIFESPAN_EXPIRED
+
+
+async def test_calendar_jump_does_not_end_a_session_at_once(plane: Plane) -> None:
+    studio = await plane.running()
+    await plane.turn(7.5 * 3600)
+    plane.clock.jump(3600)
+    await plane.turn(10)
+    assert (await plane.get(studio)).status is Status.RUNNING
+    plane.clock.jump(-3600)  # it was a mistake
+    for _ in range(40):
+        await plane.turn(10)
+    assert (await plane.get(studio)).status is Status.RUNNING
+
+
+async def test_calendar_jump_that_stays_ends_it_after_the_hold(plane: Plane) -> None:
+    studio = await plane.running()
+    plane.clock.jump(9 * 3600)
+    await plane.turn(10)
+    assert (await plane.get(studio)).status is Status.RUNNING
+    await plane.turn(310)
+    await plane.run_until(studio, "stopped")
+
+
+async def test_calendar_jump_is_no_silence(plane: Plane) -> None:
+    studio = await plane.running()
+    plane.probe.ok = False
+    plane.host.end(studio.session_id, RunNumber(1))
+    plane.clock.jump(3600)
+    await plane.reconciler.run_once()
+    assert plane.probe.asked == 0
+    assert (await plane.get(studio)).status is Status.RUNNING
+
+
+async def test_change_for_one_session_reverts_after_it(plane: Plane) -> None:
+    studio = await plane.create()
+    options = StartStudio(configuration=SessionConfiguration(lifespan_hours=2))
+    started = await plane.service.start(plane.admin, studio.session_id, options)
+    assert started.effective_lifespan_hours == 2
+    assert started.deadline == plane.clock.now() + timedelta(hours=2)
+    await plane.service.stop(plane.admin, studio.session_id)
+    stopped = await plane.run_until(studio, "stopped")
+    assert (stopped.effective_lifespan_hours, stopped.session_configuration) == (8, None)
+
+
+async def test_error_reported_while_running_is_overwritten_by_running(plane: Plane) -> None:
+    studio = await plane.running()
+    agent = plane.agent(studio, 1)
+    agent.phase, agent.message = RunPhase.FAILED, "disk full"
+    await agent.speak(plane)
+    errored = await plane.get(studio)
+    assert (errored.status, errored.status_message) == (Status.ERRORED, "disk full")
+    agent.phase, agent.message = RunPhase.RUNNING, ""
+    await agent.speak(plane)
+    assert (await plane.get(studio)).status is Status.RUNNING
+
+
+async def test_agent_of_an_older_run_is_superseded_and_changes_nothing(plane: Plane) -> None:
+    studio = await plane.running()
+    old = plane.agent(studio, 1)
+    plane.host.end(studio.session_id, RunNumber(1))
+    plane.probe.ok = False
+    await plane.clock.advance(95)
+    await plane.reconciler.run_once()
+    await plane.service.start(plane.admin, studio.session_id)
+    before = await plane.run_until(studio, "running")
+    old.phase = RunPhase.FAILED
+    assert (await old.speak(plane)).run_state is RunState.SUPERSEDED
+    assert msgspec.structs.replace(await plane.get(studio), report=None) == (
+        msgspec.structs.replace(before, report=None)
+    )
+
+
+async def test_newer_run_than_the_database_knows_is_adopted(plane: Plane) -> None:
+    # the database was restored from a backup
+    studio = await plane.create()
+    agent = plane.agent(studio, 7)
+    agent.phase = RunPhase.RUNNING
+    assert (await agent.speak(plane)).run_state is RunState.RUN
+    adopted = await plane.get(studio)
+    assert (adopted.status, adopted.run_number) == (Status.RUNNING, 7)
+
+
+async def test_repeated_and_overtaken_reports_change_nothing(plane: Plane) -> None:
+    studio = await plane.running()
+    agent = plane.agent(studio, 1)
+    agent.phase = RunPhase.STARTING
+    overtaken = agent.report(plane.clock)
+    agent.phase = RunPhase.RUNNING
+    await agent.speak(plane)
+    before = await plane.get(studio)
+    for _ in range(2):
+        await plane.service.record_report(studio.session_id, RunNumber(1), overtaken)
+        assert await plane.get(studio) == before
+
+
+async def test_engine_refusal_is_errored_with_its_reason(plane: Plane) -> None:
+    plane.engine.trouble = [EngineRefusedError("no such GPU here")]
+    studio = await plane.create(auto_start=True)
+    await plane.reconciler.run_once()
+    errored = await plane.get(studio)
+    assert (errored.status, errored.status_message) == (Status.ERRORED, "no such GPU here")
+    await plane.turn()
+    assert (await plane.get(studio)).job is JobStanding.NONE
+
+
+async def test_engine_trouble_is_tried_again_then_given_up(plane: Plane) -> None:
+    plane.engine.trouble = [EngineUnavailableError("Away.")] * 3
+    studio = await plane.create(auto_start=True)
+    running = await plane.run_until(studio, "running")
+    assert running.submit_attempts == 3
+    plane.engine.trouble = [EngineUnavailableError("Away.")] * 100
+    other = await plane.create("other", auto_start=True)
+    for _ in range(20):
+        await plane.turn(60)
+    errored = await plane.get(other)
+    assert errored.status is Status.ERRORED
+    assert "Given up after 12 attempts" in errored.status_message
+
+
+async def test_control_plane_away_for_five_minutes_heals_from_reports(plane: Plane) -> None:
+    served, crashed, finished = [await plane.running(name) for name in ("a", "b", "c")]
+    versions = (await plane.get(served)).desired_version
+    # nobody hears the agents; two sessions end meanwhile, one of them in order
+    await plane.clock.advance(100)
+    plane.host.end(crashed.session_id, RunNumber(1), "killed")
+    plane.agent(finished, 1).phase = RunPhase.STOPPED
+    await plane.clock.advance(200)
+    await plane.restart()
+    plane.probe.ok = False
+    await plane.reconciler.run_once()
+    # its own absence is not taken for the agents' silence
+    assert plane.probe.asked == 0
+    for studio in (served, crashed, finished):
+        assert (await plane.get(studio)).status is Status.RUNNING
+    await plane.agent(finished, 1).speak(plane)
+    for _ in range(12):
+        await plane.turn(10)
+    healed = await plane.get(served)
+    assert (healed.status, healed.desired_version) == (Status.RUNNING, versions)
+    assert (await plane.get(crashed)).stop_reason is StopReason.NO_STATS_AVAIL
+    assert (await plane.get(finished)).status is Status.STOPPED
+    assert plane.host.living(served.session_id) == [1]
+
+
+async def test_stop_made_before_a_crash_is_carried_out_after_it(plane: Plane) -> None:
+    studio = await plane.running()
+    await plane.service.stop(plane.admin, studio.session_id)
+    await plane.restart()
+    await plane.run_until(studio, "stopped")
+
+
+async def test_crash_between_intent_and_submit_submits_once(plane: Plane) -> None:
+    plane.engine.trouble = [EngineUnavailableError("killed here")]
+    studio = await plane.create(auto_start=True)
+    await plane.reconciler.run_once()
+    assert (await plane.get(studio)).job is JobStanding.INTENDED
+    await plane.restart()
+    await plane.run_until(studio, "running")
+    assert list(plane.host.agents) == [(studio.session_id, 1)]
+
+
+async def test_start_after_an_error_ends_the_old_job_first(plane: Plane) -> None:
+    plane.host.agents_obey = False
+    studio = await plane.running()
+    agent = plane.agent(studio, 1)
+    agent.phase = RunPhase.FAILED
+    await agent.speak(plane)
+    await plane.service.start(plane.admin, studio.session_id)
+    for _ in range(60):
+        await plane.reconciler.run_once()
+        assert len(plane.host.living(studio.session_id)) <= 1
+        await plane.clock.advance(1)
+    assert plane.host.living(studio.session_id) == [2]
+
+
+async def test_delete_forgets_the_session_and_frees_the_name(plane: Plane) -> None:
+    studio = await plane.running()
+    with pytest.raises(ConflictError, match="stop it first"):
+        await plane.service.delete(plane.admin, studio.session_id)
+    await plane.service.stop(plane.admin, studio.session_id)
+    await plane.run_until(studio, "stopped")
+    plane.engine.trouble = [EngineUnavailableError("not now")]
+    await plane.service.delete(plane.admin, studio.session_id)
+    with pytest.raises(NotFoundError):
+        await plane.get(studio)
+    await plane.create("demo")
+    await plane.reconciler.run_once()
+    assert studio.session_id in plane.host.state
+    await plane.restart()
+    await plane.reconciler.run_once()
+    assert studio.session_id not in plane.host.state
+    async with plane.service.core.store.read() as transaction:
+        assert await transaction.studio(studio.session_id) is None
+
+
+async def test_deleted_while_errored_ends_its_job(plane: Plane) -> None:
+    studio = await plane.running()
+    agent = plane.agent(studio, 1)
+    agent.phase = RunPhase.FAILED
+    await agent.speak(plane)
+    await plane.service.delete(plane.admin, studio.session_id)
+    for _ in range(5):
+        await plane.clock.advance(11)
+        await plane.reconciler.run_once()
+    assert plane.host.living(studio.session_id) == []
+    assert studio.session_id not in plane.host.state
+
+
+async def test_every_change_leaves_an_audit_event(plane: Plane) -> None:
+    studio = await plane.running()
+    await plane.service.extend(plane.admin, studio.session_id)
+    await plane.service.stop(plane.admin, studio.session_id)
+    await plane.run_until(studio, "stopped")
+    await plane.service.delete(plane.admin, studio.session_id)
+    assert await _audited(plane, studio.session_id) == [
+        "studio_session_created",
+        "studio_session_start_requested",
+        "studio_session_running",
+        "studio_session_lifespan_extended",
+        "studio_session_stop_requested",
+        "studio_session_stopped",
+        "studio_session_deleted",
+    ]
+
+
+async def _audited(plane: Plane, session_id: str) -> list[str]:
+    async with plane.service.core.store.database.connect() as connection:
+        rows = await connection.execute(
+            audit_events.select().where(audit_events.c.session_id == session_id)
+        )
+        return [row.action for row in rows]
