@@ -21,7 +21,9 @@ Roles that run as processes of their own:
 Who measures:
 - `wrk`          drives wrk with `wrk.lua`, which checks every response
 - `pace`         requests at a fixed rate, latency counted from when they were due
-- `exchange`     the request of one number, and the only response that is right; pure
+- `exchange`     requests, and the only response that is right; pure
+- `pattern`      bodies of any length whose every byte is known; pure
+- `frames`       the WebSocket frames of the echo benchmark; pure
 - `ticks`        a timer that counts in nanoseconds
 
 What becomes of it:

@@ -1,4 +1,4 @@
-"""`python -m bench proxy`: measure, print, and put the section into RESULTS.md."""
+"""`python -m bench [BENCHMARK…]`: measure, print, and put each section into RESULTS.md."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import argparse
 import asyncio
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import uvloop
 
-from bench import proxy
+from bench import proxy, transfer, websocket
 from bench.machine import peer_versions, this_machine
 from bench.processes import BenchError
 from bench.results import RESULTS, Provenance, publish, section
 from common.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BENCHMARKS = {"proxy": proxy.run, "transfer": transfer.run, "websocket": websocket.run}
 
 ROUNDS_DEFAULT = 5
 SECONDS_DEFAULT = 10.0
@@ -24,40 +30,34 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-async def _proxy(rounds: int, seconds: float) -> tuple[str, str]:
-    """Return the section's key and text."""
-    machine, versions = this_machine(), await peer_versions()
-    samples = await proxy.measure(rounds, seconds, _say)
-    command = f"python -m bench proxy --rounds {rounds} --seconds {seconds:g}"
-    provenance = Provenance(command, SystemClock().now(), machine, versions)
-    parts = proxy.parts(samples, rounds, seconds)
-    return "proxy", section(proxy.TITLE, provenance, parts, proxy.bars(samples))
-
-
-BENCHMARKS = {"proxy": _proxy}
-
-
-async def _run(arguments: argparse.Namespace) -> None:
+async def _run(names: Sequence[str], rounds: int, seconds: float, *, is_dry: bool) -> None:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    key, text = await BENCHMARKS[arguments.benchmark](arguments.rounds, arguments.seconds)
-    print(text)
-    if not arguments.dry:
-        publish(RESULTS, key, text)
+    for name in names:
+        machine, versions = this_machine(), await peer_versions()
+        findings = await BENCHMARKS[name](rounds, seconds, _say)
+        command = f"python -m bench {name} --rounds {rounds} --seconds {seconds:g}"
+        text = section(findings, Provenance(command, SystemClock().now(), machine, versions))
+        print(text)
+        if not is_dry:
+            publish(RESULTS, name, text)
 
 
 def main() -> int:
     """Return the exit code: 1 when a response was wrong or something is missing."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("benchmark", choices=BENCHMARKS)
-    parser.add_argument("--rounds", type=int, default=ROUNDS_DEFAULT, help="at least 3 count")
+    parser.add_argument("names", nargs="*", metavar="BENCHMARK", help="all, if none is named")
+    parser.add_argument("--rounds", type=int, default=ROUNDS_DEFAULT)
     parser.add_argument("--seconds", type=float, default=SECONDS_DEFAULT, help="for each step")
     parser.add_argument("--dry", action="store_true", help="print only, leave RESULTS.md alone")
     arguments = parser.parse_args()
+    names = arguments.names or list(BENCHMARKS)
+    if unknown := set(names) - set(BENCHMARKS):
+        parser.error(f"no benchmark {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}")
     try:
-        uvloop.run(_run(arguments))
+        uvloop.run(_run(names, arguments.rounds, arguments.seconds, is_dry=arguments.dry))
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

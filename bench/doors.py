@@ -24,7 +24,7 @@ from bench.processes import BenchError, Child, child, find_program, free_port
 from common.wire import decode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 OURS = "open studios, two hops"
 NGINX = "nginx"
@@ -52,29 +52,42 @@ class Doors:
     direct: Door
     peers: tuple[Door, ...]
     visitor: Visitor
-    tool: Child
     folder: Path
+
+    @property
+    def every(self) -> tuple[Door, ...]:
+        return (self.direct, *self.peers)
+
+    def interleaved(self, rounds: int) -> Iterator[tuple[int, Door]]:
+        """Yield round, from 1, and door: each once a round, in another order each time.
+
+        So a slow minute of the machine, or the door before, hits them all alike.
+        """
+        for number in range(rounds):
+            start = number % len(self.every)
+            for door in self.every[start:] + self.every[:start]:
+                yield number + 1, door
 
 
 @asynccontextmanager
 async def open_doors(
     start_tool: Callable[[Path, int, AsyncExitStack], Awaitable[Child]],
-    *,
-    node: bool = True,
 ) -> AsyncIterator[Doors]:
     """Start the tool and all doors to it while inside; each has answered a request."""
     async with AsyncExitStack() as stack:
         folder = _open_folder(stack)
         tool_port = free_port()
-        tool = await start_tool(folder, tool_port, stack)
+        await start_tool(folder, tool_port, stack)
         ours, visitor = await _ours(folder, tool_port, stack)
-        peers = [await _nginx(folder, tool_port, stack), ours]
-        if node:
-            peers.insert(1, await _node(folder, tool_port, stack))
-        direct = Door(DIRECT, tool_port)
-        for door in (direct, *peers):
+        peers = (
+            await _nginx(folder, tool_port, stack),
+            await _node(folder, tool_port, stack),
+            ours,
+        )
+        doors = Doors(Door(DIRECT, tool_port), peers, visitor, folder)
+        for door in doors.every:
             await _answers(door, visitor)
-        yield Doors(direct, tuple(peers), visitor, tool, folder)
+        yield doors
 
 
 def _open_folder(stack: AsyncExitStack) -> Path:
@@ -86,6 +99,14 @@ def _open_folder(stack: AsyncExitStack) -> Path:
 async def fixed_tool(folder: Path, port: int, stack: AsyncExitStack) -> Child:
     """Start a tool that is never the bottleneck: nginx with a fixed body of 1 KB."""
     return await _run_nginx("tool", nginx.tool(folder, port, TOOL_BODY), port, folder, stack)
+
+
+async def stream_tool(folder: Path, port: int, stack: AsyncExitStack) -> Child:
+    """Start a tool for large bodies and WebSockets."""
+    command = (sys.executable, "-m", "bench.streams", str(port))
+    process = await stack.enter_async_context(child("tool", *command, folder=folder))
+    await process.listening(port)
+    return process
 
 
 async def _run_nginx(name: str, text: str, port: int, folder: Path, stack: AsyncExitStack) -> Child:

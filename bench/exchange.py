@@ -1,7 +1,7 @@
-"""The request of one number, and the only response that is right. Pure.
+"""Requests, and the only response that is right. Pure.
 
-The tool repeats the number in its body, so that a response that belongs to another request is
-seen. All doors get the same bytes, cookie included.
+A request has a number; the tool repeats it in its body, so that a response that belongs to another
+request is seen. All doors get the same bytes, cookie included.
 """
 
 from __future__ import annotations
@@ -26,17 +26,36 @@ class Visitor:
 
 
 class Exchange:
-    """Writes requests and judges responses for one visitor."""
+    """Writes the requests of one visitor."""
 
     def __init__(self, visitor: Visitor) -> None:
         fields = f"Host: {visitor.host}\r\nCookie: {visitor.cookie}\r\n\r\n"
+        self._origin = f"http://{visitor.host}".encode()
         self._rest = f" HTTP/1.1\r\n{fields}".encode()
 
     def request(self, number: int) -> bytes:
         return b"GET /lab?n=%08d%b" % (number, self._rest)
 
-    def body(self, number: int) -> bytes:
-        return f"{number:0{_DIGITS}}{_PADDING}".encode()
+    def download(self, size_bytes: int) -> bytes:
+        return b"GET /download?bytes=%d%b" % (size_bytes, self._rest)
+
+    def upload(self, size_bytes: int) -> bytes:
+        """Return the head of an upload; Origin is what a browser sends with it."""
+        length = b"\r\nContent-Length: %d\r\nOrigin: %b" % (size_bytes, self._origin)
+        return b"POST /upload HTTP/1.1%b%b" % (length, self._rest.removeprefix(b" HTTP/1.1"))
+
+    def upgrade(self, key: bytes) -> bytes:
+        """Return the request that opens a WebSocket."""
+        fields = (
+            b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
+            b"\r\nSec-WebSocket-Key: %b\r\nOrigin: %b" % (key, self._origin)
+        )
+        return b"GET /echo HTTP/1.1%b%b" % (fields, self._rest.removeprefix(b" HTTP/1.1"))
+
+
+def body_of(number: int) -> bytes:
+    """Return the body of the right response to request `number`."""
+    return f"{number:0{_DIGITS}}{_PADDING}".encode()
 
 
 def complete(received: bytes) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from time import monotonic_ns
 from typing import TYPE_CHECKING, cast
 
-from bench.exchange import Exchange, complete, fault
+from bench.exchange import Exchange, body_of, complete, fault
 from bench.processes import BenchError
 from bench.spread import percentile
 from bench.ticks import Ticks
@@ -60,7 +60,7 @@ class _Connection(asyncio.Protocol):
 
     def ask(self, number: int, due_ns: int) -> None:
         self._due_ns = due_ns
-        self._body = self._load.exchange.body(number)
+        self._body = body_of(number)
         self._transport.write(self._load.exchange.request(number))
 
     def data_received(self, data: bytes) -> None:

@@ -12,13 +12,13 @@ import shutil
 import signal
 import socket
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Mapping
 
 _READY_SECONDS_MAX = 20.0  # node starts in 0.3 s; a busy machine takes ten times as long
 _END_SECONDS_MAX = 5.0  # the edge drains for what is left of its requests, then goes
@@ -43,6 +43,11 @@ class Child:
         root = psutil.Process(self._process.pid)
         times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
         return float(sum(each.user + each.system for each in times))
+
+    def memory_peak_bytes(self) -> int:
+        """Return the most memory it ever had resident, its children's included."""
+        root = psutil.Process(self._process.pid)
+        return sum(_peak_bytes(each.pid) for each in (root, *root.children(recursive=True)))
 
     @property
     def pid(self) -> int:
@@ -98,6 +103,21 @@ class Child:
             os.killpg(self._process.pid, number)
 
 
+class CpuMeter:
+    """CPU time that processes use from its making on."""
+
+    def __init__(self, processes: Mapping[str, Child]) -> None:
+        self._processes = processes
+        self._before = {name: process.cpu_seconds() for name, process in processes.items()}
+
+    def microseconds_each(self, count: int) -> dict[str, float]:
+        """Return, by process, what one of `count` requests took."""
+        return {
+            name: (process.cpu_seconds() - self._before[name]) / count * 1e6
+            for name, process in self._processes.items()
+        }
+
+
 @asynccontextmanager
 async def child(name: str, *command: str, folder: Path, **environment: str) -> AsyncIterator[Child]:
     """Run `command` while inside, its output in `folder/<name>.log`."""
@@ -141,3 +161,9 @@ async def _takes_connections(port: int) -> bool:
         return False
     writer.close()
     return True
+
+
+def _peak_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024

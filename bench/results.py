@@ -22,17 +22,24 @@ names; `docs/benchmarks.md` says what is measured and how.
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A number to reach. `reason` is shown when it is missed."""
+    """A number to reach, and what was."""
 
     claim: str
     value: str
     is_met: bool
-    reason: str = ""
 
     def line(self) -> str:
-        if self.is_met:
-            return f"- met: {self.claim} ({self.value})"
-        return f"- **missed**: {self.claim} ({self.value}). {self.reason}".rstrip()
+        return f"- {'met' if self.is_met else '**missed**'}: {self.claim} ({self.value})"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a benchmark has to say. `reason` is shown when a bar is missed."""
+
+    title: str
+    parts: Sequence[str]
+    bars: Sequence[Bar]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +59,13 @@ class Provenance:
         )
 
 
-def section(title: str, provenance: Provenance, parts: Sequence[str], bars: Iterable[Bar]) -> str:
+def section(findings: Findings, provenance: Provenance) -> str:
     """Return a section of the document."""
-    lines = "\n".join(bar.line() for bar in bars)
-    return "\n\n".join((f"## {title}", provenance.lines(), *parts, lines)) + "\n"
+    parts = [f"## {findings.title}", provenance.lines(), *findings.parts]
+    parts.append("\n".join(bar.line() for bar in findings.bars))
+    if not all(bar.is_met for bar in findings.bars):
+        parts.append(findings.reason)
+    return "\n\n".join(parts) + "\n"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
