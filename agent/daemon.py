@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 import structlog
 
-from agent import host_state
 from agent.activity import Activity
 from agent.control_plane import ControlPlane, ControlPlaneAwayError, HttpControlPlane
 from agent.desired import (
@@ -29,7 +28,7 @@ from agent.desired import (
     YieldToNewerRun,
     decide,
 )
-from agent.host_state import HostState, HostStateError
+from agent.host_state import HostState, HostStateError, held
 from agent.jupyter import JupyterProbe
 from agent.metrics import Counters
 from agent.orphans import OrphanReaper
@@ -70,7 +69,7 @@ async def serve(
     """Live one run and return the exit code: 0 stopped, 1 failed. Either is reported."""
     async with HttpControlPlane(spec.control_plane_url, spec.agent_token) as control_plane:
         try:
-            async with host_state.held(spec.host_state_dir, clock) as host:
+            async with held(spec.host_state_dir, clock, unwanted=stop.asked) as host:
                 daemon = Daemon(
                     spec, stop, host, control_plane, connect=connect, clock=clock, rng=rng
                 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from common.clock import Clock
 
@@ -41,8 +41,12 @@ class HostState:
 
 
 @contextlib.asynccontextmanager
-async def held(folder: str, clock: Clock) -> AsyncIterator[HostState]:
+async def held(
+    folder: str, clock: Clock, *, unwanted: Callable[[], bool]
+) -> AsyncIterator[HostState]:
     """Hold the session's folder for the length of the block, or raise HostStateError.
+
+    It is not waited for any longer once `unwanted()`.
 
     The lock belongs to the process: the kernel gives it up however the agent ends, and nothing that
     the agent starts inherits it.
@@ -54,7 +58,7 @@ async def held(folder: str, clock: Clock) -> AsyncIterator[HostState]:
     except OSError as error:
         raise HostStateError(f"the session's folder can't be used: {error}") from None
     try:
-        await _lock(fd, state.lock, clock)
+        await _lock(fd, state.lock, clock, unwanted)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield state
@@ -62,7 +66,7 @@ async def held(folder: str, clock: Clock) -> AsyncIterator[HostState]:
         os.close(fd)
 
 
-async def _lock(fd: int, path: Path, clock: Clock) -> None:
+async def _lock(fd: int, path: Path, clock: Clock, unwanted: Callable[[], bool]) -> None:
     end = clock.monotonic() + LOCK_SECONDS_MAX
     waiting = False
     while True:
@@ -72,7 +76,7 @@ async def _lock(fd: int, path: Path, clock: Clock) -> None:
             holder = os.pread(fd, 20, 0).decode("ascii", errors="replace").strip()
         else:
             return
-        if clock.monotonic() >= end:
+        if clock.monotonic() >= end or unwanted():
             raise HostStateError(
                 f"another agent of this session (process {holder}) still runs on this host"
             )

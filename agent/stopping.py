@@ -76,6 +76,9 @@ class StopRequest:
         """The gravest so far."""
         return self._cause
 
+    def asked(self) -> bool:
+        return self._cause is not None
+
     @property
     def forced(self) -> asyncio.Event:
         return self._forced
