@@ -23,6 +23,5 @@
 - `reserved`       the pages below `/.studio/`
 - `health`         can a user work here now? (pure)
 - `metrics`        numbers for Prometheus
-- `backoff`        waits between tries
 - `limits`         waits with a limit
 """

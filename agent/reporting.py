@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.backoff import Backoff
 from agent.control_plane import ControlPlaneAwayError
 from agent.limits import wait_event
+from common.backoff import Backoff
 
 if TYPE_CHECKING:
     import random

@@ -14,6 +14,7 @@ with a sentence on standard error. Standard library only: it starts in milliseco
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -115,7 +116,19 @@ def become(folder: str, run: int, port: int, command: list[str]) -> int:
     }
     _redirect(folder)
     write_job(folder, job)
+    _keep_nothing_else()
     os.execv(command[0], command)
+
+
+def _keep_nothing_else() -> None:
+    """Let no descriptor but the standard three pass into the agent.
+
+    uvloop leaves its child a second copy of each pipe it makes: the agent would hold the engine's
+    end of standard error open for as long as it lives, and the engine would wait for its end.
+    """
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing's own descriptor is closed by now
+            os.set_inheritable(int(name), int(name) <= 2)
 
 
 def _redirect(folder: str) -> None:
