@@ -210,14 +210,8 @@ class StudioService(AgentCommands, EdgeCommands, WorkspaceCommands):
         )
         after = _advance(studio, Event.START, facts)
         limit = world.settings.running_sessions_max
-        if (
-            limit is not None
-            and after != studio
-            and await transaction.count_active(DEFAULT_WORKSPACE) >= limit
-        ):
-            raise ConflictError(
-                f"The workspace allows {limit} running sessions: stop one of them first."
-            )
+        if limit is not None and after != studio:
+            await _require_room(transaction, limit)
         await changes.save(
             studio, after, action="studio_session_start_requested", actor_id=person.id
         )
@@ -301,6 +295,14 @@ async def _require_free(
 ) -> None:
     if await transaction.is_name_taken(DEFAULT_WORKSPACE, name, besides=besides):
         raise ConflictError(f"There is a Studio “{name}” already: choose another name.")
+
+
+async def _require_room(transaction: Transaction, limit: int) -> None:
+    await transaction.lock_workspace(DEFAULT_WORKSPACE)
+    if await transaction.count_active(DEFAULT_WORKSPACE) >= limit:
+        raise ConflictError(
+            f"The workspace allows {limit} running sessions: stop one of them first."
+        )
 
 
 async def _labels(transaction: Transaction, wanted: Iterable[LabelId]) -> tuple[Label, ...]:

@@ -76,6 +76,7 @@ class WorkspaceCommands:
             if person.role is role:
                 return
             _require_over(actor, person.role)
+            await changes.transaction.lock_workspace(DEFAULT_WORKSPACE)
             await people.set_role(user_id, role)
             if await people.count_owners_and_admins() == 0:
                 raise ConflictError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from control_plane import schema, store_rows
+from control_plane.errors import ConflictError
 from control_plane.model import (
     ACTIVE,
     ComputeEnv,
@@ -57,8 +58,15 @@ class Store:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
         """All of it is durable when the block ends, or, if it raises, none."""
-        async with self.database.begin() as connection:
-            yield Transaction(connection)
+        try:
+            async with self.database.begin() as connection:
+                yield Transaction(connection)
+        except sa.exc.IntegrityError as error:  # another process was faster: nothing was written
+            raise ConflictError(
+                "Somebody else took this name at the same time: choose another name."
+                if "name" in str(error.orig)
+                else "Somebody else changed the same thing at the same time: try again."
+            ) from error
 
     async def connect_alone(self) -> AsyncConnection:
         """A connection outside transactions, for the caller to keep and close."""
@@ -197,6 +205,13 @@ class Transaction:
         query = sa.select(schema.workspaces).where(schema.workspaces.c.id == workspace_id)
         row = (await self._connection.execute(query)).mappings().one_or_none()
         return None if row is None else store_rows.parse_settings(row)
+
+    async def lock_workspace(self, workspace_id: WorkspaceId) -> None:
+        """Let no other transaction that locks it go on, so that what is counted stays counted."""
+        table = schema.workspaces
+        await self._connection.execute(
+            sa.select(table.c.id).where(table.c.id == workspace_id).with_for_update()
+        )
 
     async def save_settings(self, workspace_id: WorkspaceId, settings: WorkspaceSettings) -> None:
         await self._connection.execute(

@@ -1,0 +1,156 @@
+"""The migrations make the schema that the code uses, on both databases, and the core runs on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from control_plane import schema
+from control_plane.errors import ConflictError
+from control_plane.leadership import Leadership
+from control_plane.model import Status
+from tests.control_plane.core.lifecycle_model import EPOCH
+from tests.support.core_plane import open_plane
+from tests.support.postgres import binaries, throw_away_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from tests.support.core_plane import Plane
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/studios.db"
+    elif binaries() is None:
+        pytest.skip("no PostgreSQL server under /usr/lib/postgresql: install postgresql")
+    else:
+        async with throw_away_server() as server:
+            yield server
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[AsyncEngine]:
+    engine = schema.connect(url)
+    yield engine
+    await engine.dispose()
+
+
+async def test_migrations_make_the_schema_the_code_uses(database: AsyncEngine) -> None:
+    await schema.upgrade(database)
+    await schema.upgrade(database)
+
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": _compare_type})
+        return list(compare_metadata(context, schema.metadata))
+
+    async with database.connect() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+def _compare_type(_: object, __: object, found: object, wanted: object, ___: object) -> bool | None:
+    # our times and enumerations are plain types in the database
+    return False if isinstance(wanted, schema.UtcTime) else None
+
+
+async def test_instances_that_start_at_once_migrate_once(url: str) -> None:
+    engines = [schema.connect(url) for _ in range(3)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for engine in engines:
+                group.create_task(schema.upgrade(engine))
+    finally:
+        for engine in engines:
+            await engine.dispose()
+
+
+async def test_sqlite_is_durable_and_checks_foreign_keys(tmp_path: Path) -> None:
+    engine = schema.connect(f"sqlite:///{tmp_path}/studios.db")
+    async with engine.connect() as connection:
+        for pragma, value in (
+            ("journal_mode", "wal"),
+            ("foreign_keys", 1),
+            ("busy_timeout", schema.BUSY_TIMEOUT_MS),
+            ("synchronous", 2),
+        ):
+            found = (await connection.execute(sa.text(f"PRAGMA {pragma}"))).scalar_one()
+            assert (pragma, found) == (pragma, value)
+    await engine.dispose()
+
+
+async def test_times_come_back_aware_and_naive_ones_are_refused(database: AsyncEngine) -> None:
+    await schema.upgrade(database)
+    async with database.begin() as connection:
+        await connection.execute(sa.insert(schema.users).values(name="a", date_created=EPOCH))
+        back = (await connection.execute(sa.select(schema.users.c.date_created))).scalar_one()
+        assert (back, back.tzinfo) == (EPOCH, EPOCH.tzinfo)
+    async with database.begin() as connection:
+        with pytest.raises(sa.exc.StatementError, match="aware"):
+            await connection.execute(
+                sa.insert(schema.users).values(name="x", date_created=EPOCH.replace(tzinfo=None))
+            )
+
+
+async def test_core_runs_on_it(url: str) -> None:
+    async with open_plane(url) as plane:
+        studio = await plane.running()
+        found, total = await plane.service.list(plane.admin, search="DEM")
+        assert ([one.session_id for one in found], total) == ([studio.session_id], 1)
+        await plane.service.extend(plane.admin, studio.session_id)
+        await plane.service.stop(plane.admin, studio.session_id)
+        stopped = await plane.run_until(studio, "stopped")
+        assert stopped.status is Status.STOPPED
+        await plane.service.delete(plane.admin, studio.session_id)
+        await plane.create("demo")
+        await plane.clock.advance(11)
+        await plane.reconciler.run_once()
+        assert not plane.host.state
+
+
+async def test_concurrent_commands_make_one_run(url: str) -> None:
+    async with open_plane(url) as plane:
+        studio = await plane.create()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(plane.service.start(plane.admin, studio.session_id))
+        assert (await plane.get(studio)).run_number == 1
+
+
+async def test_concurrent_creates_of_a_name_make_one_studio(url: str) -> None:
+    async with open_plane(url) as plane:
+        made = []
+
+        async def create(plane: Plane) -> None:
+            with contextlib.suppress(ConflictError):
+                made.append(await plane.create("demo"))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(6):
+                group.create_task(create(plane))
+        assert len(made) == 1
+
+
+async def test_one_instance_leads_and_another_takes_over(url: str) -> None:
+    async with open_plane(url) as plane:
+        store = plane.service.core.store
+        first, second = Leadership(store), Leadership(store)
+        try:
+            assert await first.is_ours()
+            assert await first.is_ours()
+            assert await second.is_ours() == (not store.is_shared)
+            await first.close()
+            assert await second.is_ours()
+        finally:
+            await first.close()
+            await second.close()
