@@ -20,7 +20,7 @@ from agent.supervisor.tool_log import ToolLog, read_tail
 from tests.support.agent_rig import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
@@ -78,7 +78,7 @@ def test_a_disk_that_refuses_the_log_costs_only_the_log(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-async def output(tmp_path: Path) -> Iterator[ToolOutput]:  # type: ignore[misc]  # pytest-asyncio
+async def output(tmp_path: Path) -> AsyncIterator[ToolOutput]:
     collected = ToolOutput(tmp_path / "tool.log")
     yield collected
     collected.close()
@@ -93,6 +93,23 @@ async def test_a_follower_gets_the_tail_and_then_everything_without_a_gap(
     output.feed(b"three\n")
     output.feed(b"four\n")
     assert await anext(follower) == b"three\nfour\n"
+
+
+async def take(follower: AsyncIterator[bytes]) -> bytes:
+    return await anext(follower)
+
+
+async def test_what_comes_while_the_tail_is_read_is_neither_lost_nor_told_twice(
+    output: ToolOutput,
+) -> None:
+    output.feed(b"one\n")
+    follower = output.follow(10)
+    async with asyncio.TaskGroup() as group:
+        tail = group.create_task(take(follower))
+        await asyncio.sleep(0)  # it follows, and begins to read the tail
+        output.feed(b"two\n")
+    assert tail.result() == b"one\n"
+    assert await anext(follower) == b"two\n"
 
 
 async def test_a_follower_that_does_not_read_is_told_what_it_missed(output: ToolOutput) -> None:

@@ -107,13 +107,24 @@ def sleeper(environment: dict[str, str] | None = None) -> subprocess.Popen[bytes
     return subprocess.Popen(["sleep", "600"], start_new_session=True, env=environment)
 
 
-async def test_a_signal_never_reaches_another_process_that_got_the_pid() -> None:
+def pending(pid: int) -> int:
+    """Return the set of signals that wait for a process, as the kernel writes it."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        lines = dict(line.split(":\t", 1) for line in file)
+    return int(lines["ShdPnd"], 16)
+
+
+def test_a_signal_never_reaches_another_process_that_got_the_pid() -> None:
     process = sleeper()
     facts = read_process(process.pid)
     assert facts is not None
     other = ProcessFacts(process.pid, facts.parent, facts.session, facts.start_ticks - 1, False)
-    send_signal(other, signal.SIGKILL)
-    assert process.poll() is None
+    process.send_signal(signal.SIGSTOP)  # a stopped process keeps its signals pending
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    send_signal(other, signal.SIGTERM)
+    assert pending(process.pid) == 0
+    send_signal(facts, signal.SIGTERM)
+    assert pending(process.pid) == 1 << (signal.SIGTERM - 1)
     send_signal(facts, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     send_signal(facts, signal.SIGKILL)  # gone: nothing happens
@@ -181,6 +192,16 @@ async def test_orphans_are_reaped_and_the_loop_s_own_children_are_left_to_it() -
     await until(reaped, what="the orphan is reaped")
     own.kill()
     assert await own.wait() == -signal.SIGKILL
+
+
+def test_a_child_that_its_starter_has_not_reaped_yet_is_left_to_it_for_a_round() -> None:
+    own = sleeper()
+    own.kill()
+    os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)
+    reaper = OrphanReaper()
+    assert reaper.reap() == 0
+    assert own.wait() == -signal.SIGKILL
+    assert reaper.reap() == 0
 
 
 async def orphan_of_a_shell() -> int:

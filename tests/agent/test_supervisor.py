@@ -187,6 +187,39 @@ serve()
         reap_adopted()
 
 
+async def test_what_a_crashed_tool_left_on_its_port_is_ended_for_the_next_one(
+    tmp_path: Path,
+) -> None:
+    source = """
+address = ("127.0.0.1", int(os.environ["CONNECT_TOOL_PORT"]))
+server = http.server.ThreadingHTTPServer(address, Handler)
+if not os.path.exists("squatter") and os.fork() == 0:
+    os.setsid()
+    with open("squatter.new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename("squatter.new", "squatter")
+    time.sleep(600)  # holds the port and never answers
+server.serve_forever()
+"""
+    become_subreaper()
+    tool = tool_spec(tmp_path, source)
+    async with supervising(tmp_path, tool, SystemClock()) as supervisor:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            await until(supervisor.is_ready, what="the tool is ready")
+            squatter = await pid_in(tmp_path / "workspace" / "squatter")
+            first = supervisor.status().pid
+            assert first is not None
+            os.kill(first, signal.SIGKILL)
+            await until(
+                lambda: supervisor.is_ready() and supervisor.status().restarts == 1,
+                what="the tool is ready again",
+            )
+            assert not lives(squatter)
+            await supervisor.stop(5)
+        reap_adopted()
+
+
 async def test_any_answer_below_500_is_ready_and_an_error_is_not(tmp_path: Path) -> None:
     source = """
 codes = iter([503, 500, 302])
