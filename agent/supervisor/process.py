@@ -6,7 +6,7 @@ KILL`, so that the kernel ends it when the agent is killed: nobody can reach a t
 agent.
 
 Started with the standard library's Popen and waited for by pidfd, not with the loop's subprocesses:
-uvloop's leave copies of the agent's standard streams open in the child (tried with 0.22).
+uvloop's leave copies of the agent's standard streams open in the child (seen with 0.23).
 """
 
 from __future__ import annotations
