@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import aiohttp
 import pytest
 import pytest_asyncio
+from yarl import URL
 
 from tests.support.live import Live, running_system
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import aiohttp
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Signed:
     @property
     def fields(self) -> dict[str, str]:
         """What JupyterLab's own page sends with every change."""
-        jar = self.http.cookie_jar.filter_cookies(aiohttp.client.URL(self.url))
+        jar = self.http.cookie_jar.filter_cookies(URL(self.url))
         return {"Origin": self.url, "X-XSRFToken": jar["_xsrf"].value}
 
 
