@@ -10,42 +10,35 @@ more than one agent must be the control plane's own doing.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from common.ids import RunNumber, SessionId, UserId
-from common.messages import RunPhase, RunState, StatusReport, ToolPhase, ToolStatus
+from common.messages import RunPhase, RunState, StatusReport
 from control_plane import calendar_hold, lifecycle, worklist
 from control_plane.desired import desired_state
 from control_plane.effects import Effect, Facts
 from control_plane.lifecycle import Event
-from control_plane.model import (
-    DEFAULT_COMPUTE_ENV,
-    DEFAULT_WORKSPACE,
-    JobStanding,
-    PersonName,
-    Status,
-    StopReason,
-    Studio,
-)
+from control_plane.model import Status, Studio
 from control_plane.settings import Limits
+from tests.control_plane.core.lifecycle_invariants import (
+    OVER,
+    UP,
+    Chronicle,
+    ViolationError,
+    check_change,
+    check_standing,
+    has_expired,
+)
+from tests.control_plane.core.simulated_agent import EPOCH, Agent, studio
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Generator
 
+    from common.ids import RunNumber
     from common.messages import DesiredState
 
-SESSION = SessionId("0123abcd")
-EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
 LIMITS = Limits()
-OVER = (Status.STOPPED, Status.ERRORED)
-UP = (Status.STARTING, Status.RUNNING)
-_TOOL = ToolStatus(phase=ToolPhase.READY)
-
-
-class ViolationError(AssertionError):
-    """An invariant does not hold."""
 
 
 class EngineTroubleError(Exception):
@@ -54,69 +47,6 @@ class EngineTroubleError(Exception):
 
 class EngineRefusalError(Exception):
     pass
-
-
-def studio() -> Studio:
-    return Studio(
-        session_id=SESSION,
-        workspace_id=DEFAULT_WORKSPACE,
-        name="a Studio",
-        template="jupyterlab",
-        owner=PersonName(id=UserId(1), name="Ada"),
-        compute_env_id=DEFAULT_COMPUTE_ENV,
-        status=Status.STOPPED,
-        status_since=EPOCH,
-        next_lifespan_hours=1,
-        date_created=EPOCH,
-        last_updated=EPOCH,
-    )
-
-
-@dataclass(slots=True)
-class Agent:
-    """One run's agent."""
-
-    run: RunNumber
-    phase: RunPhase = RunPhase.STARTING
-    sequence: int = 0
-    version: int = -1
-    alive: bool = True
-    deaf: bool = False
-    """Does not stop when told, nor when asked by a signal."""
-    stop_asked_at: float | None = None
-    message: str = ""
-
-    def obey(self, desired: DesiredState) -> None:
-        if desired.version < self.version:
-            return
-        self.version = desired.version
-        if desired.run_state is not RunState.RUN:
-            self.ask_to_stop()
-
-    def ask_to_stop(self) -> None:
-        if not self.deaf and self.phase in {RunPhase.STARTING, RunPhase.RUNNING}:
-            self.phase = RunPhase.STOPPING
-
-    def live_on(self) -> None:
-        """Take the next step of an agent's life."""
-        if self.phase is RunPhase.STARTING:
-            self.phase = RunPhase.RUNNING
-        elif self.phase is RunPhase.STOPPING:
-            self.phase = RunPhase.STOPPED
-        elif self.phase in {RunPhase.STOPPED, RunPhase.FAILED, RunPhase.SUPERSEDED}:
-            self.alive = False
-
-    def report(self) -> StatusReport:
-        self.sequence += 1
-        return StatusReport(
-            session_id=SESSION,
-            run_number=self.run,
-            sequence=self.sequence,
-            sent_at=EPOCH,
-            phase=self.phase,
-            message=self.message,
-            tool=_TOOL,
-        )
 
 
 @dataclass(slots=True)
@@ -143,9 +73,7 @@ class World:
     # what the story so far demands
     wants_run: bool = False
     ended_by_itself: bool = False
-    stopped_runs: set[int] = field(default_factory=set)
-    gone_runs: set[int] = field(default_factory=set)
-    """Runs of which the control plane knows that they are gone."""
+    chronicle: Chronicle = field(default_factory=Chronicle)
 
     # ── Time ─────────────────────────────────────────────────────────────────
 
@@ -166,7 +94,10 @@ class World:
         before = self.studio
         assert before is not None
         self.studio = after
-        self._check_change(before, after, event)
+        check_change(before, after, self.chronicle, now=self.calendar, event=event)
+        if has_expired(before, after):
+            self._stop_is_wanted()
+        check_standing(after, living=len(self.living()))
 
     def facts(self, run: RunNumber | None = None, message: str = "") -> Facts:
         return Facts(now=self.calendar, run=run, message=message)
@@ -200,7 +131,7 @@ class World:
     def _stop_is_wanted(self) -> None:
         assert self.studio is not None
         self.wants_run = False
-        self.stopped_runs.add(self.studio.run_number)
+        self.chronicle.stopped_runs.add(self.studio.run_number)
 
     def extend(self) -> None:
         if self.studio is not None and not self.studio.deleted:
@@ -244,7 +175,7 @@ class World:
         reply = desired_state(self.studio, agent.run, token=None, token_keys="")
         if reply.run_state is RunState.RUN and agent.run != self.studio.run_number:
             raise ViolationError("an agent of an old run is told to run")
-        if reply.run_state is RunState.RUN and agent.run in self.stopped_runs:
+        if reply.run_state is RunState.RUN and agent.run in self.chronicle.stopped_runs:
             raise ViolationError("a run that was stopped is told to run")
         self.network.append((agent, reply))
 
@@ -362,7 +293,8 @@ class World:
             last = outcome.studio.submit_attempts + 1 >= LIMITS.submit_attempts_max
             event = Event.SUBMIT_REFUSED if last else Event.SUBMIT_FAILED
             message = str(error)
-        self._check_agents()
+        if len(self.living()) > 1:
+            raise ViolationError("two jobs alive")
         yield
         self.tell(event, run, message)
 
@@ -400,63 +332,4 @@ class World:
         if meant is Event.SUBMIT_REFUSED and outcome.studio.status is Status.STARTING:
             raise ViolationError("refused by the engine, and still starting")
         if event is Event.JOB_GONE:
-            self.gone_runs.add(run)
-
-    # ── Invariants ───────────────────────────────────────────────────────────
-
-    def _check_change(self, before: Studio, after: Studio, event: Event | None) -> None:
-        if after.run_number < before.run_number:
-            raise ViolationError("a run number shrank")
-        if after.desired_version < before.desired_version:
-            raise ViolationError("a desired version shrank")
-        changed = (before.run_number, before.run_state, before.deadline, before.stop_reason) != (
-            after.run_number,
-            after.run_state,
-            after.deadline,
-            after.stop_reason,
-        )
-        if changed and after.desired_version == before.desired_version:
-            raise ViolationError("the desired state changed under the same version")
-        if event in _PROOF_OF_NOTHING and after.status is not before.status:
-            raise ViolationError(f"{event} moved {before.status} to {after.status}")
-        if after.stop_reason is StopReason.LIFESPAN_EXPIRED and before.stop_reason is None:
-            if before.deadline is None or before.deadline > self.calendar:
-                raise ViolationError("expired before its deadline")
-            self._stop_is_wanted()
-        self._check_run(before, after, event)
-        self._check_standing(after)
-
-    def _check_run(self, before: Studio, after: Studio, event: Event | None) -> None:
-        if after.status in UP and after.run_number in self.stopped_runs:
-            raise ViolationError(f"a stop was lost: {after.status} after it ({event})")
-        if after.status in UP and after.run_number in self.gone_runs:
-            raise ViolationError("a run that is gone is up again")
-        if after.report is not None and after.run_number == before.run_number:
-            newest = before.report.sequence if before.report is not None else 0
-            if after.report.sequence < newest:
-                raise ViolationError("a report replaced a newer one")
-
-    def _check_standing(self, studio: Studio) -> None:
-        if studio.status is Status.STOPPED and self.living():
-            raise ViolationError("stopped with a job alive")
-        if studio.job is JobStanding.NONE and self.living():
-            raise ViolationError("a job alive that nobody knows of")
-        if studio.status is Status.ERRORED and not studio.status_message:
-            raise ViolationError("errored without a reason")
-        if studio.status is Status.STOPPED and studio.deadline is not None:
-            raise ViolationError("stopped, and what held for one session only is kept")
-        self._check_agents()
-
-    def _check_agents(self) -> None:
-        if len(self.living()) > 1:
-            raise ViolationError("two jobs alive")
-
-
-_PROOF_OF_NOTHING = {
-    Event.HEALTH_FAILED,
-    Event.HEALTH_OK,
-    Event.JOB_UNKNOWN,
-    Event.SILENT,
-    Event.OLD_RUN_SPEAKS,
-    Event.SUBMIT_FAILED,
-}
+            self.chronicle.gone_runs.add(run)

@@ -15,7 +15,7 @@ from control_plane.lifecycle import TABLE, Event, hear, step, stop_event
 from control_plane.model import JobStanding, Status, StepStatus, Studio
 from control_plane.settings import Limits
 from control_plane.worklist import Forget, Moment, Submit, next_task, watch
-from tests.control_plane.core.lifecycle_model import EPOCH, SESSION, studio
+from tests.control_plane.core.simulated_agent import EPOCH, SESSION, studio
 
 FACTS = Facts(now=EPOCH, message="why", run=RunNumber(1))
 

@@ -14,7 +14,8 @@ import pytest
 
 from common.messages import RunPhase
 from control_plane.model import JobStanding, Status
-from tests.control_plane.core.lifecycle_model import OVER, ViolationError, World
+from tests.control_plane.core.lifecycle_invariants import OVER, ViolationError
+from tests.control_plane.core.lifecycle_model import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from control_plane import schema
 from control_plane.errors import ConflictError
 from control_plane.leadership import Leadership
 from control_plane.model import Status
-from tests.control_plane.core.lifecycle_model import EPOCH
+from tests.control_plane.core.simulated_agent import EPOCH
 from tests.support.core_plane import open_plane
 from tests.support.postgres import binaries, throw_away_server
 
