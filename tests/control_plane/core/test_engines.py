@@ -119,10 +119,9 @@ def _command_lines() -> list[str]:
 def local(tmp_path: Path) -> Iterator[LocalRig]:
     rig = LocalRig(tmp_path)
     yield rig
-    for record in tmp_path.glob("*/job.json"):  # end what the test started, and nothing else
-        job = json.loads(record.read_text())
-        if launch.is_alive(job):
-            os.kill(job["pid"], signal.SIGKILL)
+    for process in psutil.process_iter(["cmdline"]):  # end what the test started, nothing else
+        if any(str(tmp_path) in argument for argument in process.info["cmdline"] or ()):
+            process.kill()
 
 
 class TestLocalEngine(EngineContract):
@@ -193,13 +192,17 @@ class TestLocalEngine(EngineContract):
 
     async def test_pid_of_another_process_is_not_taken_for_the_agent(self, local: LocalRig) -> None:
         job = await local.engine.submit(local.spec(SESSION, 1))
+        stranger = await asyncio.create_subprocess_exec("sleep", "600")
         path = local.folder / SESSION / "job.json"
         record = json.loads(path.read_text())
         os.kill(record["pid"], signal.SIGKILL)
-        record["pid"] = os.getpid()  # as if the kernel had given the number to us
+        record["pid"] = stranger.pid  # as if the kernel had given the number away
         path.write_text(json.dumps(record))
         await local.engine.stop(job, grace_seconds=0)
         assert isinstance(await local.engine.observe(job), Gone)
+        assert stranger.returncode is None
+        stranger.kill()
+        assert await stranger.wait() == -signal.SIGKILL
 
     async def test_job_of_another_boot_is_gone(self, local: LocalRig) -> None:
         job = await local.engine.submit(local.spec(SESSION, 1))
