@@ -2,8 +2,9 @@
 
 **Start here:** `engine`
 
-- `engine`   the protocol; its docstring is the specification
-- `local`    an agent process on this host, the embedded default
-- `fake`     in memory, for tests
-- `process`  processes named by pid and start time
+- `engine`     the protocol; its docstring is the specification
+- `local`      an agent process on this host, the embedded default
+- `launch`     the program that turns into an agent, and its record of it
+- `leftovers`  ends what a tool left behind when its agent is gone
+- `fake`       in memory, for tests
 """
