@@ -14,8 +14,9 @@ Acts:
 - `site`         asks the above, in order, and answers or forwards
 - `gates`        the doors for agents and the platform itself
 - `refusals`     requests that end here
-- `login`        the hand-off with the control plane: redirect, code, cookie, renewal
+- `login`        the hand-off with the control plane: redirect, code, cookie
 - `grants`       verified connect tokens, remembered
+- `renewals`     fresh connect tokens for old ones
 - `sessions`     the edge's copy of what sessions exist, kept by the control plane's feed
 - `tunnels`      parked connections by session; the lane that requests travel
 - `parked`       one parked connection

@@ -26,6 +26,7 @@ from connect_proxy.login import Login
 from connect_proxy.metrics import EdgeCollector, EdgeCounters
 from connect_proxy.presence import Presence
 from connect_proxy.refusals import Refusals
+from connect_proxy.renewals import Renewals
 from connect_proxy.sessions import SessionDirectory
 from connect_proxy.site import EdgeSite
 from connect_proxy.tunnels import Tunnels
@@ -65,6 +66,7 @@ class Edge:
             edge_id=config.edge_id,
             control_plane=self.control_plane,
             grants=self.grants,
+            connections=self.listener.connections,
             clock=clock,
         )
         self.directory = SessionDirectory(
@@ -85,6 +87,7 @@ class Edge:
                 grants=self.grants,
             ),
             presence=self.presence,
+            renewals=Renewals(self.control_plane, self.grants, self.tasks),
             counters=self.counters,
             refusals=refusals,
             gates=Gates(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from common.http1.head import RequestHead
     from connect_proxy.control_plane import ControlPlane
     from connect_proxy.cookies import CookieJar, CookieNames
-    from connect_proxy.grants import Grant, Grants
+    from connect_proxy.grants import Grants
     from connect_proxy.routing import SessionRoute
 
 CALLBACK_PATH = b"/_connect/callback"
@@ -122,13 +122,3 @@ class Login:
             title="Signing in didn't work",
             action=action,
         )
-
-    async def renew(self, grant: Grant, route: SessionRoute) -> Grant | None:
-        """Return a fresh grant; the old one while the control plane is away; None if refused."""
-        try:
-            token = await self._control_plane.renew(grant.token)
-        except ControlPlaneUnavailableError:
-            return grant
-        except TokenRefusedError:
-            return None
-        return self._grants.check(token, route.host)

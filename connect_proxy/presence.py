@@ -1,7 +1,7 @@
 """Who is connected to which session, and the end of connections whose right has ended.
 
-A person is connected while a WebSocket of theirs is open, and for a minute after their last
-request. The control plane hears of it every 30 s and whenever somebody comes or goes.
+A person is connected while a WebSocket of theirs is open or a request in progress, and for a
+minute after. The control plane hears of it every 30 s and whenever somebody comes or goes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from common.edge_messages import Connection, EdgeSession, PresenceReport
 from connect_proxy.control_plane import ControlPlaneUnavailableError, TokenRefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from common.clock import Clock
+    from common.http1.relay import Downstream
     from common.ids import SessionId
     from connect_proxy.control_plane import ControlPlane
     from connect_proxy.grants import Grant, Grants
@@ -48,11 +50,19 @@ class Presence:
     """All visits at this edge."""
 
     def __init__(
-        self, *, edge_id: str, control_plane: ControlPlane, grants: Grants, clock: Clock
+        self,
+        *,
+        edge_id: str,
+        control_plane: ControlPlane,
+        grants: Grants,
+        connections: Collection[Downstream],
+        clock: Clock,
     ) -> None:
+        """`connections` are those that carry requests; `context` names the visit of each."""
         self._edge_id = edge_id
         self._control_plane = control_plane
         self._grants = grants
+        self._connections = connections
         self._clock = clock
         self._visits: dict[tuple[SessionId, int], Visit] = {}
         self._changed = asyncio.Event()
@@ -66,7 +76,7 @@ class Presence:
         return len(self._visits)
 
     def seen(self, session_id: SessionId, host: str, grant: Grant) -> Visit | None:
-        """Note a request; returns the person's visit."""
+        """Note a request; returns the person's visit, None when there are too many people."""
         key = session_id, grant.claims.sub
         visit = self._visits.get(key)
         now = self._clock.now()
@@ -84,9 +94,13 @@ class Presence:
         """Forget people who left."""
         del now
         today = self._clock.now()
-        for key, visit in list(self._visits.items()):
-            idle = (today - visit.last_active).total_seconds()
-            if not visit.websockets and idle > _PRESENT_SECONDS:
+        gone = [
+            (key, visit)
+            for key, visit in self._visits.items()
+            if (today - visit.last_active).total_seconds() > _PRESENT_SECONDS
+        ]
+        for key, visit in gone:
+            if not visit.websockets and not self._in_progress(visit):
                 del self._visits[key]
                 self._changed.set()
 
@@ -115,15 +129,19 @@ class Presence:
             await self._pause()
 
     async def _renew_aged(self) -> None:
-        """Renew tokens of people who only have WebSockets open, so that they can be rechecked."""
+        """Renew tokens of people who stay without new requests, so that they can be rechecked."""
         for visit in list(self._visits.values()):
             grant = self._grants.find((visit.token,), visit.host)
-            if grant is None or not visit.websockets or self._grants.now() < grant.renew_at:
+            if grant is None or self._grants.now() < grant.renew_at:
+                continue
+            if not visit.websockets and not self._in_progress(visit):
                 continue
             try:
                 visit.token = await self._control_plane.renew(visit.token)
-            except (ControlPlaneUnavailableError, TokenRefusedError) as error:
+            except ControlPlaneUnavailableError as error:
                 _log.info("token_not_renewed", session=visit.session_id, reason=str(error))
+            except TokenRefusedError:
+                self._end(visit)
 
     async def _pause(self) -> None:
         """Return at the next change, or when the next regular report is due."""
@@ -137,17 +155,23 @@ class Presence:
                 wait.cancel()
 
     async def recheck(self, session: EdgeSession) -> None:
-        """Ask again about everybody with an open WebSocket; end those who may not stay."""
+        """Ask again about everybody who is being served; end those who may not stay."""
         for visit in [v for v in self._visits.values() if v.session_id == session.session_id]:
-            if visit.websockets and not await self._may_stay(visit):
-                _log.info(
-                    "access_revoked",
-                    session=session.session_id,
-                    user=visit.user_id,
-                    closed=len(visit.websockets),
-                )
-                for transport in list(visit.websockets):
-                    transport.abort()
+            if not visit.websockets and not self._in_progress(visit):
+                continue
+            if not await self._may_stay(visit):
+                self._end(visit)
+
+    def _in_progress(self, visit: Visit) -> list[Downstream]:
+        return [c for c in self._connections if c.context is visit and not c.resting]
+
+    def _end(self, visit: Visit) -> None:
+        transports = [*visit.websockets, *(c.transport for c in self._in_progress(visit))]
+        _log.info(
+            "access_ended", session=visit.session_id, user=visit.user_id, closed=len(transports)
+        )
+        for transport in transports:
+            transport.abort()
 
     async def _may_stay(self, visit: Visit) -> bool:
         """Ask until there is an answer: the right was changed, nobody may keep it by an outage."""
@@ -163,8 +187,7 @@ class Presence:
             return grant is not None and not grant.claims.refused
 
     def end_session(self, session_id: SessionId) -> None:
-        """Close every WebSocket of a session that is gone."""
+        """End whatever is in progress at a session that is gone."""
         for visit in self._visits.values():
             if visit.session_id == session_id:
-                for transport in list(visit.websockets):
-                    transport.abort()
+                self._end(visit)

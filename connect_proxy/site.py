@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from connect_proxy.metrics import EdgeCounters
     from connect_proxy.presence import Presence
     from connect_proxy.refusals import Refusals
+    from connect_proxy.renewals import Renewals
     from connect_proxy.sessions import SessionDirectory
     from connect_proxy.tunnels import Tunnels
 
@@ -65,6 +66,7 @@ class EdgeSite:
         grants: Grants,
         login: Login,
         presence: Presence,
+        renewals: Renewals,
         counters: EdgeCounters,
         refusals: Refusals,
         gates: Gates,
@@ -78,6 +80,7 @@ class EdgeSite:
         self._grants = grants
         self._login = login
         self._presence = presence
+        self._renewals = renewals
         self._counters = counters
         self._refusals = refusals
         self._gates = gates
@@ -106,6 +109,7 @@ class EdgeSite:
 
     def decide(self, downstream: Downstream, head: RequestHead) -> Decision:
         downstream.request_id = self._refusals.new_id()
+        downstream.context = None
         if self.draining:
             downstream.close_after = True
         if not head.target.startswith(b"/"):
@@ -185,7 +189,9 @@ class EdgeSite:
         stale: bool,
     ) -> Reply | Forward | Switch:
         """Go on with a renewed token; an old one will do while nobody's rights have changed."""
-        fresh = await self._login.renew(grant, place)
+        session = self._directory.get(place.session_id)
+        version = session.access_version if session is not None else 0
+        fresh = await self._renewals.renew(grant, place.host, version)
         if fresh is None:
             return self._signed_out(downstream, head, place, jar)
         if fresh is grant:
@@ -247,7 +253,13 @@ class EdgeSite:
         jar: cookies.CookieJar,
         grant: Grant,
         set_cookies: tuple[bytes, ...],
-    ) -> Forward:
+    ) -> Reply | Forward:
+        visit = self._presence.seen(place.session_id, place.host, grant)
+        if visit is None:
+            return self._refusals.refuse(
+                downstream, head, 503, "people", "Too many people use this edge. Try again."
+            )
+        downstream.context = visit
         self._counters.requests += 1
         rewritten = rewrite.to_session(
             head,
@@ -265,7 +277,6 @@ class EdgeSite:
             )
 
         forward = Forward(self._tunnels.of(place.session_id), rewritten, respond)
-        visit = self._presence.seen(place.session_id, place.host, grant)
         if head.is_websocket:
 
             def joined(
@@ -273,14 +284,13 @@ class EdgeSite:
             ) -> None:
                 self._counters.websockets += 1
                 transport = client.transport
-                if visit is not None:
-                    visit.websockets.add(transport)
+                visit.websockets.add(transport)
                 join(
                     transport,
                     upstream.release_transport(),
                     from_client=from_client,
                     from_server=from_server,
-                    on_end=lambda: visit.websockets.discard(transport) if visit else None,
+                    on_end=lambda: visit.websockets.discard(transport),
                 )
 
             forward.joined = joined

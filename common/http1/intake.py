@@ -55,6 +55,7 @@ class Intake(asyncio.Protocol):
         "_state",
         "client",
         "close_after",
+        "context",
         "deadline",
         "request_id",
         "site",
@@ -69,6 +70,8 @@ class Intake(asyncio.Protocol):
         self.request_id = ""
         self.deadline = 0.0
         self.close_after = False
+        self.context: object = None
+        """What the site wants to know again about the latest request."""
         self._state = State.READING
         self._buffer = b""
         self._searched = 0
