@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from common.http1.head import tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Collection
 
     from common.http1.head import Headers, RequestHead, ResponseHead
 
@@ -30,8 +30,10 @@ _NEVER_NAMED = frozenset((b"host", b"content-length", b"transfer-encoding", b"co
 """Fields `Connection: <name>` can't remove: framing and routing aren't the sender's to hide."""
 
 
-def end_to_end(head: RequestHead | ResponseHead, drop: Container[bytes] = frozenset()) -> Headers:
+def end_to_end(head: RequestHead | ResponseHead, drop: Collection[bytes] = frozenset()) -> Headers:
     """Return the fields to pass on: not hop-by-hop, not named by Connection, not in `drop`."""
+    if not drop and HOP_BY_HOP.isdisjoint(head.fields):
+        return list(head.headers)  # the usual case, between our own hops
     connection = head.fields.get(b"connection")
     named: frozenset[bytes] = frozenset()
     if connection is not None:

@@ -203,18 +203,14 @@ def parse_response(data: bytes) -> ResponseHead:
 
 def write_request(method: bytes, target: bytes, minor_version: int, headers: Headers) -> bytes:
     """Return the bytes of a request head."""
-    lines = [b"%b %b HTTP/1.%d\r\n" % (method, target, minor_version)]
-    lines += [b"%b: %b\r\n" % header for header in headers]
-    lines.append(b"\r\n")
-    return b"".join(lines)
+    first = b"%b %b HTTP/1.%d" % (method, target, minor_version)
+    return b"\r\n".join((first, *map(b": ".join, headers), b"", b""))
 
 
 def write_response(status: int, reason: bytes, headers: Headers) -> bytes:
     """Return the bytes of a response head; we always speak HTTP/1.1."""
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason)]
-    lines += [b"%b: %b\r\n" % header for header in headers]
-    lines.append(b"\r\n")
-    return b"".join(lines)
+    first = b"HTTP/1.1 %d %b" % (status, reason)
+    return b"\r\n".join((first, *map(b": ".join, headers), b"", b""))
 
 
 def _by_name(headers: Headers, once: frozenset[bytes]) -> dict[bytes, bytes]:

@@ -197,7 +197,7 @@ class Downstream(Intake):
             headers = end_to_end(head, FRAMING)  # an interim response has no body to frame
             self.write_head(write_response(head.status, head.reason, headers))
 
-    def response(self, head: ResponseHead, ends_with_connection: bool) -> None:
+    def response(self, head: ResponseHead, early: bytes, ends_with_connection: bool) -> None:
         request, forward = self._head, self._forward
         assert request is not None
         assert forward is not None
@@ -213,7 +213,7 @@ class Downstream(Intake):
             headers.append((b"Connection", b"close"))
         elif request.minor_version == 0:
             headers.append((b"Connection", b"keep-alive"))
-        self.write_head(write_response(head.status, head.reason, headers))
+        self.write_head(write_response(head.status, head.reason, headers) + early)
 
     def write_head(self, data: bytes) -> None:
         """Write the first bytes of an interim or final response."""

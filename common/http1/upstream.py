@@ -38,8 +38,8 @@ class Exchange(Protocol):
 
     def interim(self, head: ResponseHead) -> None: ...
 
-    def response(self, head: ResponseHead, ends_with_connection: bool) -> None:
-        """Take the final head; the body follows through `response_data`."""
+    def response(self, head: ResponseHead, early: bytes, ends_with_connection: bool) -> None:
+        """Take the final head and what came with it of the body; the rest is `response_data`."""
 
     def response_data(self, data: bytes) -> None: ...
 
@@ -198,12 +198,16 @@ class Upstream(asyncio.Protocol):
         # A server that answers before it has read the request may not read the rest of it.
         self._reusable = head.keep_alive and not ends_with_connection and self._request_done
         self._state = _State.BODY
-        exchange.response(head, ends_with_connection)
-        if self._state is not _State.BODY:  # the exchange gave up on it
-            return
         early, self._buffer = self._buffer, b""
-        if early or body.done:
-            self._body_data(early)
+        try:
+            taken = body.scan(early)
+        except MalformedBodyError as error:
+            self._break(error)
+            return
+        # Head and first bytes go out in one write: a write costs as much as all else here.
+        exchange.response(head, early[:taken], ends_with_connection)
+        if body.done and self._exchange is exchange:
+            self._complete(exchange, early[taken:])
 
     def _body_data(self, data: bytes) -> None:
         body, exchange = self._body, self._exchange
