@@ -5,6 +5,7 @@ Both take a bearer token and no cookie. What a page can make a browser send neve
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from common.http1.fields import end_to_end
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 TUNNEL_PATH = b"/_connect/tunnel"
 TUNNEL_PROTOCOL = b"studio-tunnel/1"
+_RETRY_AFTER_SECONDS = 5
 
 
 class Gates:
@@ -79,9 +81,10 @@ class Gates:
     ) -> Reply | Switch:
         """Park a connection of an agent, see docs/tunnel-protocol.md."""
         if head.fields.get(b"upgrade", b"").strip().lower() != TUNNEL_PROTOCOL:
-            return self._refusals.refuse(
+            reply = self._refusals.refuse(
                 downstream, head, 426, "tunnel_version", "This edge speaks studio-tunnel/1."
             )
+            return _with_field(reply, b"Upgrade", TUNNEL_PROTOCOL)
         try:
             claims = self._verifier.verify(_bearer(head), AgentClaims, audience=AGENT_AUDIENCE)
             session_id = parse_session_id(claims.sid)
@@ -98,15 +101,20 @@ class Gates:
                 downstream, head, 409, "old_run", "A newer run is connected."
             )
         if draining or tunnels.full:
-            return self._refusals.refuse(
+            reply = self._refusals.refuse(
                 downstream, head, 503, "tunnel_full", "This edge takes no more."
             )
+            return _with_field(reply, b"Retry-After", b"%d" % _RETRY_AFTER_SECONDS)
         connection = ParkedConnection(tunnels, run)
-        reply = (
+        accepted = (
             b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %b\r\n"
             b"Studio-Tunnel-Want: %d\r\n\r\n"
         )
-        return Switch(reply % (TUNNEL_PROTOCOL, tunnels.wanted), connection.adopt)
+        return Switch(accepted % (TUNNEL_PROTOCOL, tunnels.wanted), connection.adopt)
+
+
+def _with_field(reply: Reply, name: bytes, value: bytes) -> Reply:
+    return replace(reply, headers=(*reply.headers, (name, value)))
 
 
 def _bearer(head: RequestHead) -> str:

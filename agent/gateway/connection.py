@@ -65,8 +65,10 @@ class TunnelConnection(Downstream):
     def before_head(self, buffer: bytes) -> bytes | None:
         while not self._going:
             line, newline, buffer = buffer.partition(b"\n")
+            if len(line) >= _LINE_BYTES_MAX:
+                self._protocol_error(line)
+                return None
             if not newline:
-                self._buffer = line
                 self._wait_for_line(line)
                 return None
             if line == b"GO":
@@ -78,10 +80,9 @@ class TunnelConnection(Downstream):
         return buffer
 
     def _wait_for_line(self, partial: bytes) -> None:
+        self._buffer = partial
         if not partial:
             self.deadline = 0.0  # parked: the edge may stay silent for as long as it likes
-        elif len(partial) > _LINE_BYTES_MAX:
-            self._protocol_error(partial)
 
     def _tunnel_line(self, line: bytes) -> bool:
         """Act on WANT or DRAIN; return whether the connection goes on."""

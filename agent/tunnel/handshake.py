@@ -71,8 +71,8 @@ class _Handshake(asyncio.Protocol):
             self.answer.set_exception(DialError(f"the edge closed the connection ({exc or 'EOF'})"))
 
 
-async def park(address: EdgeAddress, token: Secret, connection: TunnelConnection) -> int:
-    """Dial, authenticate and hand the socket to `connection`; return how many the edge wants."""
+async def park(address: EdgeAddress, token: Secret, connection: TunnelConnection) -> None:
+    """Dial, authenticate and hand the socket to `connection`; raises DialError."""
     request = (
         f"GET /_connect/tunnel HTTP/1.1\r\nHost: {address.host_field}\r\n"
         "Connection: Upgrade\r\nUpgrade: studio-tunnel/1\r\n"
@@ -88,7 +88,7 @@ async def park(address: EdgeAddress, token: Secret, connection: TunnelConnection
             )
             try:
                 buffer = await handshake.answer
-                return _switch(transport, buffer, connection)
+                _switch(transport, buffer, connection)
             except BaseException:
                 transport.abort()
                 raise
@@ -98,9 +98,11 @@ async def park(address: EdgeAddress, token: Secret, connection: TunnelConnection
         raise DialError(f"the edge can't be reached ({error})") from None
 
 
-def _switch(transport: asyncio.Transport, buffer: bytes, connection: TunnelConnection) -> int:
+def _switch(transport: asyncio.Transport, buffer: bytes, connection: TunnelConnection) -> None:
+    end = find_end(buffer)
+    if end < 0:
+        raise DialError("the edge's answer is too long")
     try:
-        end = find_end(buffer)
         answer = parse_response(buffer[:end])
     except MalformedHeadError as error:
         raise DialError(error.sentence) from None
@@ -112,5 +114,8 @@ def _switch(transport: asyncio.Transport, buffer: bytes, connection: TunnelConne
             float(retry_after) if retry_after.isdigit() else 0.0,
         )
     wanted = answer.fields.get(b"studio-tunnel-want", b"")
+    if transport.is_closing():  # it would never hear of its end again
+        raise DialError("the edge hung up")
+    if wanted.isdigit() and len(wanted) <= 3:
+        connection.end.want(int(wanted))
     connection.adopt(transport, buffer[end:])
-    return int(wanted) if wanted.isdigit() else 0

@@ -34,6 +34,11 @@ _DIALLING_MAX = 8  # at once; a burst is served within milliseconds without a st
 HEARTBEAT_SECONDS = 15.0
 _RETRY_SECONDS_MIN = 0.1
 _RETRY_SECONDS_MAX = 10.0
+_HOPELESS = (409, 426)
+_HOPELESS_SECONDS = 60.0
+"""A newer run is connected, or the edge doesn't know our protocol: trying soon won't help, trying
+at all does if that was a mistake."""
+_RETRY_AFTER_SECONDS_MAX = 60.0
 
 
 class EdgeLink:
@@ -64,6 +69,7 @@ class EdgeLink:
         self._busy: set[TunnelConnection] = set()
         self._dialling = 0
         self._failing = False
+        self._pause_seconds = 0.0
         self._message = "connecting"
         self._connected = False
         self._need = asyncio.Event()
@@ -86,7 +92,7 @@ class EdgeLink:
     def busy(self, connection: TunnelConnection) -> None:
         self._parked.discard(connection)
         self._busy.add(connection)
-        if len(self._parked) + self._dialling < self._wanted:
+        if self._missing() > 0:
             self._need.set()
 
     def parked(self, connection: TunnelConnection) -> None:
@@ -102,7 +108,10 @@ class EdgeLink:
         self._message = "the edge is draining"
 
     def gone(self, connection: TunnelConnection) -> None:
-        self._parked.discard(connection)
+        if connection in self._parked:
+            self._parked.discard(connection)
+            # Lost, not spare: dialling again at once would be a storm on an edge that has fallen.
+            self._failing = self._failing or self._missing() > 0
         self._busy.discard(connection)
         self._need.set()
         self._note_connected()
@@ -122,17 +131,21 @@ class EdgeLink:
             group.create_task(self._heartbeats(), name="tunnel/heartbeats")
             group.create_task(self._keep_parked(), name="tunnel/dial")
 
+    def _missing(self) -> int:
+        return self._wanted - len(self._parked) - self._dialling
+
     async def _keep_parked(self) -> None:
         while True:
             await self._need.wait()
             self._need.clear()
             if self._failing:
-                await self._clock.sleep(self._backoff.next_seconds())
-                await self._dial()
-                self._need.set()
+                pause_seconds = max(self._backoff.next_seconds(), self._pause_seconds)
+                await self._clock.sleep(pause_seconds)
+                if self._missing() > 0:
+                    await self._dial()
+                    self._need.set()
                 continue
-            missing = self._wanted - len(self._parked) - self._dialling
-            for _ in range(min(missing, _DIALLING_MAX - self._dialling)):
+            for _ in range(min(self._missing(), _DIALLING_MAX - self._dialling)):
                 self._dialling += 1
                 self._tasks.spawn(self._dial_one(), name="dial")
 
@@ -146,21 +159,21 @@ class EdgeLink:
     async def _dial(self) -> None:
         connection = self._gateway.connection(self)
         try:
-            wanted = await park(self._address, self._token(), connection)
+            await park(self._address, self._token(), connection)
         except DialError as error:
             if not self._failing:
                 _log.info("edge_lost", edge=self._url, reason=str(error))
             self._failing = True
             self._message = str(error)
-            if error.retry_after_seconds:
-                await self._clock.sleep(error.retry_after_seconds)
+            self._pause_seconds = min(error.retry_after_seconds, _RETRY_AFTER_SECONDS_MAX)
+            if error.status in _HOPELESS:
+                self._pause_seconds = _HOPELESS_SECONDS
             self._note_connected()
             return
         self._failing = False
+        self._pause_seconds = 0.0
         self._message = ""
         self._backoff.reset()
-        if wanted:
-            self.want(wanted)
         self._note_connected()
 
     async def _heartbeats(self) -> None:
