@@ -9,9 +9,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, strategies as st
 
-from agent.orphans import OrphanReaper, become_subreaper
+from agent.orphans import OrphanReaper
 from agent.supervisor.family import Family, members, send_signal
 from agent.supervisor.predecessor import (
     ToolRecord,
@@ -149,6 +150,7 @@ async def test_a_record_cut_short_is_no_obstacle(tmp_path: Path) -> None:
     assert await end_leftovers(record, SystemClock()) == 0
 
 
+@pytest.mark.usefixtures("subreaper")
 async def test_processes_that_are_started_while_the_family_ends_are_ended_too(
     tmp_path: Path,
 ) -> None:
@@ -164,7 +166,6 @@ for _ in range(2000):
         time.sleep(600)
     time.sleep(0.005)
 """
-    become_subreaper()
     family = Family()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", source, start_new_session=True
@@ -177,8 +178,8 @@ for _ in range(2000):
     reap_adopted()
 
 
+@pytest.mark.usefixtures("subreaper")
 async def test_orphans_are_reaped_and_the_loop_s_own_children_are_left_to_it() -> None:
-    become_subreaper()
     reaper = OrphanReaper()
     own = await asyncio.create_subprocess_exec("sleep", "600", start_new_session=True)
     orphan = await orphan_of_a_shell()

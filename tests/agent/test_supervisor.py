@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from agent.orphans import become_subreaper
 from agent.supervisor.family import Family
 from agent.supervisor.output import ToolOutput
 from agent.supervisor.plain_http import NoAnswerError, get
@@ -152,6 +151,7 @@ async def test_a_tool_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: P
         assert not lives(pid)
 
 
+@pytest.mark.usefixtures("subreaper")
 async def test_a_job_that_the_tool_started_survives_the_tool_s_crash_but_not_the_stop(
     tmp_path: Path,
 ) -> None:
@@ -168,7 +168,6 @@ if not os.path.exists("job"):
 serve()
 """
     tool = tool_spec(tmp_path, source)
-    become_subreaper()
     async with supervising(tmp_path, tool, SystemClock()) as supervisor:
         async with asyncio.TaskGroup() as group:
             group.create_task(supervisor.run())
@@ -187,6 +186,7 @@ serve()
         reap_adopted()
 
 
+@pytest.mark.usefixtures("subreaper")
 async def test_what_a_crashed_tool_left_on_its_port_is_ended_for_the_next_one(
     tmp_path: Path,
 ) -> None:
@@ -201,7 +201,6 @@ if not os.path.exists("squatter") and os.fork() == 0:
     time.sleep(600)  # holds the port and never answers
 server.serve_forever()
 """
-    become_subreaper()
     tool = tool_spec(tmp_path, source)
     async with supervising(tmp_path, tool, SystemClock()) as supervisor:
         async with asyncio.TaskGroup() as group:
