@@ -9,11 +9,14 @@ The command line:
 The control plane:
 - `plane`               a real one on a unix socket, with a real database
 - `control_plane_core`  its core without HTTP
+- `core_plane`          that core on a database, with fake host and agents
+- `postgres`            a throw-away PostgreSQL server
 - `stand_in_agent`      what an engine starts in tests of engines
 
 The edge and the byte path:
 - `platform`            a stand-in for the control plane, as the edge sees it
 - `conversation`        a client and a scripted tool in memory
+- `visits`              people's requests to a session
 - `rig`                 the whole data path in one event loop
 
 The agent:

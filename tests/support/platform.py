@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -176,9 +178,6 @@ class Platform:
 
     async def _renew(self, request: web.Request) -> web.Response:
         token = decode(await request.read(), RenewRequest).token
-        import base64
-        import json
-
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         if claims["sub"] in self.gone:
