@@ -27,7 +27,7 @@ def binaries() -> Path | None:
 async def throw_away_server() -> AsyncIterator[str]:
     """Yield the URL of an empty database on a server that ends with the block."""
     programs = binaries()
-    assert programs is not None
+    assert programs is not None, "no PostgreSQL server: run scripts/install --dev"
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a short path: the socket's is limited to 107
     data = folder / "data"
     try:

@@ -17,7 +17,7 @@ from control_plane.leadership import Leadership
 from control_plane.model import Status
 from tests.control_plane.core.simulated_agent import EPOCH
 from tests.support.core_plane import open_plane
-from tests.support.postgres import binaries, throw_away_server
+from tests.support.postgres import throw_away_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/studios.db"
-    elif binaries() is None:
-        pytest.skip("no PostgreSQL server under /usr/lib/postgresql: install postgresql")
     else:
         async with throw_away_server() as server:
             yield server
