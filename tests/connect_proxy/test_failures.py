@@ -247,9 +247,10 @@ async def test_an_edge_that_drains_ends_what_is_under_way_and_sends_agents_off(
         idle_reader, idle_writer = await rig.connect()
         idle_writer.write(b"")
         asking = asyncio.get_running_loop().create_task(rig.get())
-        await until(lambda: rig.agents[0].link.status().busy == 1)
+        link = rig.agents[0].link
+        await until(lambda: link.status().busy == 1 and link.status().parked == 2)
         draining = asyncio.get_running_loop().create_task(rig.edge.drain())
-        await until(lambda: "draining" in rig.agents[0].link.status().message)
+        await until(lambda: link.status().parked == 0)
         assert await idle_reader.read(-1) == b"", "a connection without a request is closed"
         with pytest.raises(ConnectionError):
             await rig.connect()

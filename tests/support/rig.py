@@ -43,8 +43,8 @@ async def until(condition: Callable[[], object], *, seconds: float = 10.0, what:
         async with asyncio.timeout(seconds):
             while not condition():
                 await asyncio.sleep(0.005)
-    except TimeoutError:
-        raise AssertionError(f"never came true: {what or condition}") from None
+    except TimeoutError as error:
+        raise AssertionError(f"never came true: {what or condition}") from error
 
 
 class ReservedStub:
