@@ -45,6 +45,7 @@ class Platform:
         self.signer = TokenSigner([generate_key("k1")], self.clock)
         self.sessions: dict[SessionId, EdgeSession] = {}
         self.refused: dict[int, str] = {}
+        self.names: dict[int, str] = {}
         self.gone: set[int] = set()
         self.codes: dict[str, tuple[str, int]] = {}
         self.presence: list[PresenceReport] = []
@@ -94,7 +95,7 @@ class Platform:
                 iat=now,
                 exp=now + seconds,
                 sub=user,
-                name=f"user{user}",
+                name=self.names.get(user, f"user{user}"),
                 sid=session_id,
                 av=session.access_version if session else 0,
                 refused=self.refused.get(user, ""),
