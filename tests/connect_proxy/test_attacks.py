@@ -191,7 +191,7 @@ async def test_slow_and_silent_clients_are_ended_by_the_sweep(rig: Rig) -> None:
 
 
 async def test_long_heads_are_refused_and_long_cookies_are_not(rig: Rig) -> None:
-    cookies = "; ".join(f"c{n}={'v' * 4000}" for n in range(8))
+    cookies = "; ".join(f"c{n}={'v' * 4096}" for n in range(8))
     response = await rig.ask(rig.request(cookie=f"{cookies}; {rig.cookie()}"))
     assert status(response) == 200
     assert cookies.encode() in response
