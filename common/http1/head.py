@@ -102,39 +102,25 @@ def tokens(value: bytes) -> list[bytes]:
 def find_end(buffer: bytes | bytearray, start: int = 0) -> int:
     """Return the offset just after the head's empty line, or -1; `start` skips what was searched.
 
-    A head that starts with an empty line has no first line there: skip those with `skip_blank`.
+    A buffer that starts with empty lines has no head before them: strip those first.
     """
     found = buffer.find(_END, max(0, start - 3))
     return found + 4 if found >= 0 else -1
 
 
-class _RequestCollector:
-    """Takes llhttp's callbacks."""
+class _Collector:
+    """Takes llhttp's callbacks. `first` is the target of a request, the reason of a response."""
 
-    __slots__ = ("headers", "target")
-
-    def __init__(self) -> None:
-        self.headers: Headers = []
-        self.target = b""
-
-    def on_url(self, target: bytes) -> None:
-        self.target += target
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
-
-
-class _ResponseCollector:
-    """Takes llhttp's callbacks."""
-
-    __slots__ = ("headers", "reason")
+    __slots__ = ("first", "headers")
 
     def __init__(self) -> None:
+        self.first = b""
         self.headers: Headers = []
-        self.reason = b""
 
-    def on_status(self, reason: bytes) -> None:
-        self.reason += reason
+    def on_url(self, part: bytes) -> None:
+        self.first += part
+
+    on_status = on_url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name, value))
@@ -142,7 +128,7 @@ class _ResponseCollector:
 
 def parse_request(data: bytes) -> RequestHead:
     """Parse one whole request head, `data` ending with its empty line."""
-    collector = _RequestCollector()
+    collector = _Collector()
     parser = httptools.HttpRequestParser(collector)
     try:
         parser.feed_data(data)
@@ -162,7 +148,7 @@ def parse_request(data: bytes) -> RequestHead:
     length, chunked = _body_fields(fields, minor)
     return RequestHead(
         method=parser.get_method(),
-        target=collector.target,
+        target=collector.first,
         minor_version=minor,
         headers=headers,
         fields=fields,
@@ -174,7 +160,7 @@ def parse_request(data: bytes) -> RequestHead:
 
 def parse_response(data: bytes) -> ResponseHead:
     """Parse one whole response head, `data` ending with its empty line."""
-    collector = _ResponseCollector()
+    collector = _Collector()
     parser = httptools.HttpResponseParser(collector)
     try:
         parser.feed_data(data)
@@ -186,12 +172,12 @@ def parse_response(data: bytes) -> ResponseHead:
     minor = _minor_version(b" " + data[:8])
     fields = _by_name(headers, _ONCE_IN_RESPONSES)
     status = parser.get_status_code()
-    if status < 100 or not _REASON.fullmatch(collector.reason):
+    if status < 100 or not _REASON.fullmatch(collector.first):
         raise MalformedHeadError(502, "The response's first line is malformed.")
     length, chunked = _body_fields(fields, minor)
     return ResponseHead(
         status=status,
-        reason=collector.reason,
+        reason=collector.first,
         minor_version=minor,
         headers=headers,
         fields=fields,
