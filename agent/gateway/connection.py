@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from common.http1.intake import State
+from common.http1.liveness import unacknowledged_bytes
 from common.http1.relay import Downstream
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 _LINE_BYTES_MAX = 16
 WANT_MAX = 256
+UNHEARD_MAX = 3
 
 
 class TunnelEnd(Protocol):
@@ -40,13 +42,15 @@ class TunnelEnd(Protocol):
 class TunnelConnection(Downstream):
     """See the module."""
 
-    __slots__ = ("_acknowledged", "_going", "end")
+    __slots__ = ("_acknowledged", "_going", "_unheard", "end")
 
     def __init__(self, site: Site, end: TunnelEnd) -> None:
         super().__init__(site)
         self.end = end
         self._going = False
         self._acknowledged = False
+        self._unheard = 0
+        """Heartbeats in a row that found the one before still on its way."""
 
     def adopt(self, transport: asyncio.Transport, early: bytes) -> None:
         """Take over a connection that the edge has just answered with 101."""
@@ -58,8 +62,17 @@ class TunnelConnection(Downstream):
             self.data_received(early)
 
     def heartbeat(self) -> None:
-        """Tell the edge, and everything between, that this parked connection lives."""
-        if not self._going and not self.transport.is_closing():
+        """Tell the edge, and everything between, that this parked connection lives.
+
+        The edge answers nothing, but its TCP acknowledges: when it doesn't, the connection is dead.
+        """
+        if self._going or self.transport.is_closing():
+            return
+        self._unheard = self._unheard + 1 if unacknowledged_bytes(self.transport) else 0
+        if self._unheard == UNHEARD_MAX:
+            _log.info("tunnel_connection_dead")
+            self.transport.abort()
+        else:
             self.transport.write(b".")
 
     def before_head(self, buffer: bytes) -> bytes | None:

@@ -13,5 +13,6 @@
 - `lane`        where upstream connections come from: a pool that dials
 - `join`        two connections joined after a 101
 - `websocket`   reads the headers of frames that pass by; pure
+- `liveness`    notices peers that vanished without a word
 - `listener`    accepts connections, watches their deadlines
 """

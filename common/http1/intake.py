@@ -20,6 +20,7 @@ from common.http1.head import (
     find_end,
     parse_request,
 )
+from common.http1.liveness import probe
 from common.http1.upstream import WRITE_BUFFER_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Intake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
+        probe(self.transport)
         peer = self.transport.get_extra_info("peername")
         self.client = peer[0] if isinstance(peer, tuple) else ""
         self.deadline = asyncio.get_running_loop().time() + self.site.idle_seconds_max

@@ -112,6 +112,7 @@ async def test_a_person_s_name_can_not_become_a_field_of_the_request(rig: Rig) -
 # ── agents ───────────────────────────────────────────────────────────────────
 
 AGENT_ANSWERS = {
+    "another ack": b"#HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     "no ack": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     "garbage": b"!\x00garbage\r\n\r\n",
     "garbage before the ack": b"x!HTTP/1.1 200 OK\r\n\r\n",

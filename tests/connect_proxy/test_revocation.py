@@ -50,6 +50,7 @@ async def test_a_raised_access_version_asks_again_and_the_answer_decides(rig: Ri
     await until(lambda: rig.edge.directory.get(SESSION).access_version == 3)  # type: ignore[union-attr]
     assert status(await rig.ask(rig.request("/", *FETCH, cookie=fresh))) == 401
     assert status(await rig.ask(rig.request("/", *NAVIGATION, cookie=fresh))) == 302
+    assert status(await rig.ask(rig.request("/", *FETCH, cookie=ada))) == 401, "nor the older one"
 
 
 async def test_open_websockets_of_who_lost_access_end_and_no_others(tmp_path: Path) -> None:

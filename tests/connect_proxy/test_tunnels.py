@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
 from common.http1.lane import LaneUnavailableError
+from common.http1.relay import Downstream
+from common.http1.site import Forward
 from common.ids import RunNumber, SessionId
 from connect_proxy import tunnels as module
 from connect_proxy.parked import SILENT_SECONDS_MAX, ParkedConnection
 from connect_proxy.tunnels import SessionTunnels, Tunnels
-from tests.support.conversation import FakeTransport, turn_over
+from tests.support.conversation import FakeSite, FakeTransport, turn_over
+
+if TYPE_CHECKING:
+    from common.http1.head import RequestHead
 
 
 class Agent:
@@ -131,6 +138,28 @@ async def test_heartbeats_keep_a_connection_and_silence_ends_it(agent: Agent) ->
     assert agent.tunnels.parked == 1
     agent.tunnels.sweep(now + SILENT_SECONDS_MAX + 1)
     assert agent.tunnels.parked == 0
+
+
+async def test_heartbeats_on_the_wire_are_dropped_up_to_the_ack_at_every_split() -> None:
+    request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n.!.."
+    stream = b"..!" + response + b".."
+    for cut in range(len(stream) + 1):
+        agent, site = Agent(), FakeSite()
+        agent.park()
+        site.decision = partial(to_tunnel, agent, request)
+        client = FakeTransport(Downstream(site))
+        for _ in range(2):
+            client.feed(request)
+            agent.ends[0].feed(stream[:cut])
+            agent.ends[0].feed(stream[cut:])
+        assert agent.ends[0].sent == (b"GO\n" + request) * 2
+        assert client.sent == response * 2, cut
+        assert agent.tunnels.parked == 1
+
+
+def to_tunnel(agent: Agent, request: bytes, _: RequestHead) -> Forward:
+    return Forward(agent.tunnels, request, lambda head: head.headers)
 
 
 async def test_a_busy_connection_is_never_ended_for_its_silence(agent: Agent) -> None:

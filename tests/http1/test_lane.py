@@ -16,6 +16,7 @@ from common.http1.lane import (
     TcpAddress,
     UnixAddress,
 )
+from tests.support.conversation import FakeTransport
 from tests.support.rig import until
 
 if TYPE_CHECKING:
@@ -102,6 +103,20 @@ async def test_a_tool_that_hangs_up_at_once_uses_nothing_up() -> None:
             with suppress(LaneUnavailableError):
                 await lane.wait()
             await until(lambda: not lane._open)
+
+
+async def test_a_tool_that_greets_before_it_is_asked_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lane = DialledLane(TcpAddress("127.0.0.1", 1), name="It")
+
+    async def greeted(factory: Callable[[], asyncio.Protocol]) -> None:
+        FakeTransport(factory()).feed(b"220 ready\r\n")
+
+    monkeypatch.setattr(lane, "_dial", greeted)
+    with pytest.raises(LaneUnavailableError, match="accepts connections and ends them"):
+        await lane.wait()
+    assert not lane._open
 
 
 async def test_nobody_there_is_said_in_a_sentence(tmp_path: Path) -> None:

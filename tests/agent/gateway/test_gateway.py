@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.gateway import use
-from agent.gateway.connection import TunnelConnection
+from agent.gateway.connection import UNHEARD_MAX, TunnelConnection
 from agent.gateway.rewrite import from_tool, to_tool
 from agent.gateway.stream import StreamedBody
 from common.http1.head import parse_request, parse_response
@@ -164,6 +164,22 @@ async def test_a_heartbeat_is_sent_while_parked_and_never_into_an_exchange() -> 
     assert talk.edge.sent == b"..!" + OK + b"."
     talk.edge.close()
     talk.connection.heartbeat()
+
+
+async def test_a_connection_whose_heartbeats_nobody_acknowledges_is_given_up() -> None:
+    talk = Talk()
+    talk.edge.hold()
+    for _ in range(UNHEARD_MAX):
+        talk.connection.heartbeat()
+        assert not talk.edge.is_closing()
+    talk.edge.release()
+    talk.connection.heartbeat()
+    talk.edge.hold()
+    for _ in range(UNHEARD_MAX):
+        talk.connection.heartbeat()
+    assert not talk.edge.is_closing(), "one that came through begins the count anew"
+    talk.connection.heartbeat()
+    assert talk.edge.aborted
 
 
 async def test_a_parked_connection_has_no_deadline() -> None:
