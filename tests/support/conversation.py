@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
     from common.http1.lane import LaneUnavailableError
 
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+def post(length: int, body: bytes = b"", fields: bytes = b"") -> bytes:
+    """Return a request with a body of `length` bytes, of which only `body` is there yet."""
+    return b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n%b\r\n%b" % (length, fields, body)
+
 
 class FakeTransport(asyncio.Transport):
     """One end of a connection. `sent` is what the protocol wrote; `feed` is what it reads."""
@@ -292,3 +301,8 @@ async def turn_over() -> None:
     """Let callbacks that are due run, and those they schedule."""
     for _ in range(6):
         await asyncio.sleep(0)
+
+
+def status(talk: Conversation) -> int:
+    """Return the status of the first response that the client got."""
+    return int(talk.client.sent.split(b" ", 2)[1])
