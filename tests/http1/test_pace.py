@@ -9,7 +9,7 @@ import pytest
 from common.http1.intake import BODY_SILENT_SECONDS_MAX, HEAD_SECONDS_MAX
 from common.http1.relay import LINGER_SECONDS_MAX
 from common.http1.upstream import WRITE_BUFFER_BYTES_MAX
-from tests.support.conversation import Conversation, turn_over
+from tests.support.conversation import GET, OK, Conversation, post, status, turn_over
 
 BIG = b"x" * (WRITE_BUFFER_BYTES_MAX + 1)
 
