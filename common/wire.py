@@ -43,3 +43,5 @@ def decode(data: bytes | str, kind: type[T]) -> T:
         return msgspec.json.decode(data, type=kind, dec_hook=_decode_own)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise MalformedMessageError(str(error)) from None
+    except RecursionError:
+        raise MalformedMessageError("JSON is nested too deeply") from None

@@ -53,6 +53,12 @@ def test_messages_survive_the_wire_and_errors_name_the_field() -> None:
         encode(object())
 
 
+def test_json_that_is_nested_too_deeply_is_malformed_and_nothing_worse() -> None:
+    for nested in (b'{"text": ' + b"[" * 100_000, b'{"other": ' + b'{"a":' * 100_000):
+        with pytest.raises(MalformedMessageError, match="nested"):
+            decode(nested, Note)
+
+
 def test_pauses_double_to_their_limit_with_jitter_and_start_over_after_a_success() -> None:
     backoff = Backoff(first_seconds=1.0, seconds_max=8.0, rng=random.Random(1))
     for step in (1.0, 2.0, 4.0, 8.0, 8.0):
