@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from common.tasks import TaskBag
+from control_plane.clipping import clip_report
 from control_plane.core import find_studio
 from control_plane.desired import agent_token, desired_state, is_renewal_due
 from control_plane.errors import InvalidError
@@ -42,15 +43,15 @@ class AgentCommands:
     ) -> DesiredState:
         """Take in an agent's whole state and return what is wanted of it.
 
-        Repeating a report changes nothing. `run` is the one of the agent's token, which must be
-        the report's, too. `token_issued_at` lets the reply carry a new token once half its life is
+        A report that says too much is cut, see `clipping`. Repeating one changes nothing. `run` is
+        the one of the agent's token, which must be the report's, too. `token_issued_at` lets the reply carry a new token once half its life is
         over; unknown, the run's start stands in.
         """
         if (report.session_id, report.run_number) != (session_id, run):
             raise InvalidError("The report is of another session or run than the token.")
         async with self._core.changes.write() as changes:
             before = await find_studio(changes.transaction, session_id, lock=True)
-            after = hear(before, report, self._core.clock.now()).studio
+            after = hear(before, clip_report(report), self._core.clock.now()).studio
             await changes.save(before, after)
         return self._desired(after, run, token_issued_at)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from common.edge_messages import EdgeSession
 from control_plane.access import Action, Refused, may
+from control_plane.clipping import clip_message
 from control_plane.model import ConnectDecision
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _edge_session(studio: Studio) -> EdgeSession:
         session_id=studio.session_id,
         name=studio.name,
         status=studio.status.value,
-        message=studio.status_message,
+        message=clip_message(studio.status_message),
         owner=studio.owner.name,
         run_number=studio.run_number,
         access_version=studio.access_version,

@@ -8,6 +8,7 @@ import msgspec
 
 from common.ids import RunNumber, SessionId, UserId
 from common.messages import StatusReport
+from control_plane.clipping import clip_message, clip_report
 from control_plane.model import (
     LIFESPAN_HOURS_DEFAULT,
     ComputeEnv,
@@ -92,7 +93,7 @@ def parse_studio(row: RowMapping, labels: tuple[Label, ...]) -> Studio:
         allowed_user_ids=frozenset(UserId(user) for user in row["allowed_user_ids"]),
         labels=labels,
         status=Status(row["status"]),
-        status_message=row["status_message"],
+        status_message=clip_message(row["status_message"]),
         status_since=row["status_since"],
         stop_reason=StopReason(row["stop_reason"]) if row["stop_reason"] else None,
         run_number=RunNumber(row["run_number"]),
@@ -113,7 +114,7 @@ def parse_studio(row: RowMapping, labels: tuple[Label, ...]) -> Studio:
         date_created=row["date_created"],
         last_updated=row["last_updated"],
         last_started=row["last_started"],
-        report=msgspec.convert(row["report"], StatusReport | None),
+        report=_report(row["report"]),
         health=msgspec.convert(row["health"], HealthResult | None),
     )
 
@@ -148,6 +149,11 @@ def compute_env_columns(env: ComputeEnv) -> dict[str, Any]:
 def _plain(row: RowMapping) -> dict[str, Any]:
     """The row with exact strings as keys: SQLAlchemy's are a subclass, which msgspec refuses."""
     return {str(key): value for key, value in row.items()}
+
+
+def _report(value: Any) -> StatusReport | None:
+    """Bounded here too, so that rows written before there were bounds heal."""
+    return None if value is None else clip_report(msgspec.convert(value, StatusReport))
 
 
 def _json(value: msgspec.Struct | None) -> Any:
