@@ -19,6 +19,7 @@ from yarl import URL
 
 from common.loopback import LoopbackResolver
 from common.tokens import StudioClaims, studio_audience
+from common.wire import MalformedMessageError, decode
 from control_plane.lifecycle import Outcome
 from control_plane.model import HealthResult, Status
 
@@ -116,6 +117,12 @@ class HealthPoll:
                     group.create_task(self._poll(studio), name=f"probe-{studio.session_id}")
 
     async def _poll(self, studio: Studio) -> None:
+        try:
+            await self._ask(studio)
+        except Exception:  # noqa: BLE001 - one session's trouble must never end the others' poll
+            _log.exception("health_poll_failed", session_id=studio.session_id)
+
+    async def _ask(self, studio: Studio) -> None:
         async with self._turns:
             result = await self._probe.probe(studio)
         run = studio.run_number
@@ -129,6 +136,6 @@ class HealthPoll:
 
 def _message(body: bytes) -> str:
     try:
-        return msgspec.json.decode(body, type=_Answer).message
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decode(body, _Answer).message
+    except MalformedMessageError:
         return ""

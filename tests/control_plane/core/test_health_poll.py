@@ -15,6 +15,7 @@ from control_plane.model import Status
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from control_plane.model import HealthResult, Studio
     from tests.support.core_plane import Plane
 
 
@@ -101,3 +102,24 @@ async def test_result_that_comes_after_the_stop_is_dropped(plane: Plane) -> None
 
     await HealthPoll(plane.service, StopsMeanwhile()).run_once()  # type: ignore[arg-type]
     assert (await plane.get(studio)).health is None
+
+
+async def test_nesting_without_end_is_only_an_answer_without_a_message(plane: Plane) -> None:
+    studio = await plane.running()
+    async with edge([], 503, '{"more":' + "[" * 60_000) as url:
+        result = await EdgeProbe(plane.service, edge_url=url).probe(studio)
+    assert (result.ok, result.message) == (False, "the edge answered 503")
+
+
+async def test_a_probe_that_fails_ends_no_other(plane: Plane) -> None:
+    broken, other = await plane.running("broken"), await plane.running("other")
+
+    class FailsForOne:
+        async def probe(self, studio: Studio) -> HealthResult:
+            if studio.session_id == broken.session_id:
+                raise RecursionError("a bug")
+            return await plane.probe.probe(studio)
+
+    await HealthPoll(plane.service, FailsForOne()).run_once()
+    assert (await plane.get(broken)).health is None
+    assert (await plane.get(other)).health is not None
