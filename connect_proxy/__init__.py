@@ -8,6 +8,7 @@ Decides (pure):
 - `origin`       may this page make this request
 - `rewrite`      the header fields that go on, and come back
 - `parking`      how many tunnel connections to ask an agent for
+- `lines`        the feed, cut into lines
 - `pages`        the sentences people read when a session can't be shown
 
 Acts:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 
 from common.backoff import Backoff
 from common.edge_messages import (
@@ -18,6 +19,7 @@ from common.edge_messages import (
 )
 from common.loopback import LoopbackResolver
 from common.wire import MalformedMessageError, decode, encode
+from connect_proxy.lines import LineCutter
 
 if TYPE_CHECKING:
     import random
@@ -31,9 +33,13 @@ T = TypeVar("T")
 
 CALL_SECONDS_MAX = 5.0
 _FEED_SILENT_SECONDS_MAX = 3 * FEED_HEARTBEAT_SECONDS
-_FEED_LINE_BYTES_MAX = 256 * 1024
+_FEED_LINE_BYTES_MAX = 4 * 1024 * 1024
+"""Much more than a session can need; what is longer is a fault, and costs only its own line."""
+_FEED_BREAKS = (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError, ValueError)
+"""aiohttp's HttpProcessingError is no ClientError, though it may come out of reading a body."""
 _RETRY_SECONDS_MIN = 0.2
 _RETRY_SECONDS_MAX = 5.0
+_REASON_CHARACTERS_MAX = 200
 
 
 class ControlPlaneUnavailableError(Exception):
@@ -60,7 +66,6 @@ class ControlPlane:
         self._http = aiohttp.ClientSession(
             connector=connector,
             headers={"Authorization": f"Bearer {token.reveal()}"},
-            read_bufsize=_FEED_LINE_BYTES_MAX,
         )
         self._clock = clock
         self._backoff = Backoff(
@@ -117,7 +122,7 @@ class ControlPlane:
             try:
                 await self._read_feed(directory)
                 reason = "it ended"
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            except _FEED_BREAKS as error:
                 reason = str(error) or type(error).__name__
             if self.feed_alive:
                 self._backoff.reset()
@@ -133,7 +138,20 @@ class ControlPlane:
         async with self._http.get(url, timeout=timeout) as response:
             response.raise_for_status()
             directory.begin()
-            async for raw in response.content:
-                if raw.strip():
-                    directory.apply(decode(raw, FeedLine))
+            cutter = LineCutter(_FEED_LINE_BYTES_MAX)
+            async for data in response.content.iter_any():
+                dropped = cutter.dropped
+                for line in cutter.cut(data):
+                    self._apply(line, directory)
+                if cutter.dropped > dropped:
+                    _log.error("feed_lines_too_long", count=cutter.dropped - dropped)
                 self.feed_alive = directory.known
+
+    def _apply(self, line: bytes, directory: SessionDirectory) -> None:
+        """Apply one line; one that makes no sense concerns one session, so the others go on."""
+        if not line.strip():
+            return
+        try:
+            directory.apply(decode(line, FeedLine))
+        except MalformedMessageError as error:
+            _log.error("feed_line_skipped", reason=str(error)[:_REASON_CHARACTERS_MAX])
