@@ -21,9 +21,10 @@ PACKAGES := agent common connect_proxy control_plane studios tests
 CODE := $(wildcard $(PACKAGES) bench)
 
 .PHONY: run test check check-format check-lint check-types check-imports check-tidy format bench lock \
-	clean-host install-dev
+	clean-host install-dev check-data-dir
 
-run:
+# Before anything is installed or made: what an unset variable of the caller's leaves is no folder.
+run: check-data-dir
 	@scripts/install
 	@exec $(BIN)/studios up --demo --port '$(PORT)' --data-dir '$(DATA_DIR)'
 
@@ -60,8 +61,12 @@ bench: install-dev
 lock:
 	@scripts/lock
 
-clean-host:
+clean-host: check-data-dir
 	@scripts/clean-host $(if $(filter 1,$(YES)),--end) --data-dir '$(DATA_DIR)'
+
+check-data-dir:
+	@[[ '$(DATA_DIR)' = *[![:space:]]* ]] || \
+		{ echo 'Error: DATA_DIR is empty: name a folder, or leave it out for /var/lib/studios.' >&2; exit 2; }
 
 install-dev:
 	@scripts/install --dev

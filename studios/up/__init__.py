@@ -6,6 +6,7 @@
 - `plan`        what the options come to: paths, addresses
 - `checks`      what must be true before anything is changed
 - `folder`      the data folder: made, locked, token and address written
+- `rotating_log` the log, of limited size while it is written
 - `programs`    what it knows of control plane and edge
 - `own_programs` the real ones
 - `system`      both programs, the demo, the status line, the end

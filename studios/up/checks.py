@@ -8,12 +8,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 from typing import TYPE_CHECKING
 
 import psutil
 
 from common.templates import InvalidTemplateError, load_templates
 from studios.failures import CommandError
+from studios.up.plan import DATABASE_FILE, WORK_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,15 +29,15 @@ def check_all(plan: Plan) -> None:
     """Raise the first thing that stands in the way."""
     check_privilege(os.geteuid())
     check_tools(plan.images_dir)
+    check_socket_path(plan.socket)  # first: a name may be too long even to look for
     check_data_dir(plan.data_dir)
-    check_socket_path(plan.socket)
     check_port(plan.host, plan.port)
 
 
 def check_privilege(user_id: int) -> None:
     if user_id != 0:
         raise CommandError(
-            "`studios up` needs root, because sessions get their own users, limits and mounts: "
+            "`studios up` needs root, because sessions run as root in this version: "
             "run it with sudo."
         )
 
@@ -64,6 +66,20 @@ def check_data_dir(data_dir: Path) -> None:
         raise CommandError(f"{nearest} is not a folder: choose another with --data-dir.")
     if not os.access(nearest, os.W_OK | os.X_OK) or _is_read_only(nearest):
         raise CommandError(f"{nearest} is not writable: choose another folder with --data-dir.")
+    if nearest == data_dir:
+        _check_is_ours(data_dir)
+
+
+def _check_is_ours(data_dir: Path) -> None:
+    """A folder that others use, such as /tmp, would be closed to them."""
+    if not data_dir.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return
+    names = {entry.name for entry in data_dir.iterdir()}
+    if DATABASE_FILE not in names and names - {WORK_FOLDER}:
+        raise CommandError(
+            f"{data_dir} holds other things and is open to others: "
+            "choose a new or empty folder with --data-dir."
+        )
 
 
 def check_socket_path(path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
+from typing import TextIO, cast
 from urllib.parse import urlsplit
 
 import click
@@ -15,21 +17,22 @@ from studios.config import DATA_DIR
 from studios.failures import CommandError
 from studios.surroundings import Surroundings, pass_surroundings
 from studios.up import checks, folder, system
-from studios.up.plan import DOMAIN, PORT, Plan
+from studios.up.plan import DOMAIN, PORT, WORK_FOLDER, Plan
+from studios.up.rotating_log import RotatingLog
 from studios.up.signals import Wishes
 
 _WORK_DIR_SCHEMES = ("file", "s3", "gs", "az")
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
 _PORT_MAX = 65535
+_PRIVATE_UMASK = 0o077  # database, tokens and logs; agents give tools the usual one
 
 
 @click.command()
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
-    default=DATA_DIR,
-    show_default=True,
-    help="Where everything is kept.",
+    default=None,
+    metavar="FOLDER",
+    help=f"Where everything is kept.  [default: STUDIOS_DATA_DIR, else {DATA_DIR}]",
 )
 @click.option(
     "--port",
@@ -53,7 +56,7 @@ _PORT_MAX = 65535
 def up(
     surroundings: Surroundings,
     *,
-    data_dir: Path,
+    data_dir: str | None,
     port: int,
     host: str,
     domain: str,
@@ -65,18 +68,23 @@ def up(
     Stays in the foreground. Ctrl-C stops the sessions, then exits; a second Ctrl-C, like SIGTERM,
     leaves them running for the next `studios up` on the same folder to find.
     """
-    data_dir = data_dir.absolute()
+    folder_asked_for = _parse_data_dir(data_dir, surroundings.settings.data_dir)
     plan = Plan(
-        data_dir=data_dir,
+        data_dir=folder_asked_for.absolute(),
         host=host,
         port=port,
         domain=_parse_domain(domain),
-        work_dir=_parse_work_dir(work_dir) if work_dir else (data_dir / "work").as_uri(),
+        work_dir=_parse_work_dir(work_dir)
+        if work_dir
+        else (folder_asked_for.absolute() / WORK_FOLDER).as_uri(),
         demo=demo,
     )
-    folder.check_not_locked(data_dir)
+    folder.check_not_locked(plan.data_dir)
     checks.check_all(plan)
-    with folder.locked(data_dir):
+    if not folder_asked_for.is_absolute():
+        surroundings.say(f"Everything is kept in {plan.data_dir}.")
+    os.umask(_PRIVATE_UMASK)
+    with folder.locked(plan.data_dir):
         raise click.exceptions.Exit(_run(plan, surroundings))
 
 
@@ -84,9 +92,8 @@ def _run(plan: Plan, surroundings: Surroundings) -> int:
     # Both programs take half a second to import, and no other command needs them.
     from studios.up.own_programs import OwnPrograms  # noqa: PLC0415
 
-    folder.rotate_log(plan.log)
-    with plan.log.open("a", encoding="utf-8", buffering=1) as stream:
-        log.configure(program="studios-up", stream=stream)
+    with RotatingLog(plan.log) as stream:
+        log.configure(program="studios-up", stream=cast("TextIO", stream))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
                 return runner.run(system.serve(plan, surroundings, OwnPrograms(), Wishes()))
@@ -99,6 +106,15 @@ def _sentence(error: BaseException) -> CommandError | None:
     if isinstance(error, BaseExceptionGroup):
         return next(filter(None, map(_sentence, error.exceptions)), None)
     return error if isinstance(error, CommandError) else None
+
+
+def _parse_data_dir(text: str | None, default: Path) -> Path:
+    if text is None:
+        return default
+    if not text.strip():
+        # A variable that was never set; the current folder, often a checkout, is not meant.
+        raise click.UsageError("--data-dir is empty: name the folder to keep everything in.")
+    return Path(text)
 
 
 def _parse_domain(text: str) -> str:

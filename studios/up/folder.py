@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from common.secret import Secret
 
-LOG_BYTES_MAX = 20 * 1024 * 1024  # weeks of a small installation; one older file is kept
+_OPEN_TO_OTHERS = 0o077
 
 
 @contextmanager
@@ -30,21 +31,23 @@ def locked(data_dir: Path) -> Iterator[None]:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise CommandError(
-            f"{data_dir} can't be used ({error.strerror}): choose another folder with --data-dir."
-        ) from None
+        raise _unusable(data_dir, error) from None
     try:
         _lock(fd, data_dir)
+        _close_to_others(fd, data_dir)
         yield
     finally:
         os.close(fd)
 
 
 def check_not_locked(data_dir: Path) -> None:
-    """Raise if another process holds the folder; one that isn't there is free."""
+    """Raise if another process holds the folder.
+
+    One that can't be opened is held by nobody we could name: `checks` says what is wrong with it.
+    """
     try:
         fd = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
+    except OSError:
         return
     try:
         _lock(fd, data_dir)
@@ -62,13 +65,23 @@ def _lock(fd: int, data_dir: Path) -> None:
         ) from None
 
 
+def _close_to_others(fd: int, data_dir: Path) -> None:
+    """Give a folder that was made beforehand the mode of one that we make."""
+    try:
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        if mode & _OPEN_TO_OTHERS:
+            os.fchmod(fd, mode & ~_OPEN_TO_OTHERS)
+    except OSError as error:
+        raise _unusable(data_dir, error) from None
+
+
+def _unusable(data_dir: Path, error: OSError) -> CommandError:
+    return CommandError(
+        f"{data_dir} can't be used ({error.strerror}): choose another folder with --data-dir."
+    )
+
+
 def write_access(data_dir: Path, *, url: str, admin_token: Secret) -> None:
     """Leave what commands on this machine need to get in."""
     write_private(data_dir / ADMIN_TOKEN_FILE, admin_token.reveal().encode() + b"\n")
     write_private(data_dir / URL_FILE, url.encode() + b"\n")
-
-
-def rotate_log(log: Path) -> None:
-    """Put a log that has grown large aside, replacing the one before it."""
-    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
-        log.replace(log.with_suffix(".log.1"))

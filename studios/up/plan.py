@@ -8,6 +8,10 @@ from pathlib import Path
 IMAGES_DIR = Path(__file__).resolve().parents[2] / "images"
 PORT = 9191
 DOMAIN = "studio.localhost"
+DATABASE_FILE = "studios.db"
+"""In the data folder, by the control plane."""
+WORK_FOLDER = "work"
+"""In the data folder: the work directory, unless told otherwise."""
 _HTTP_PORT = 80
 
 

@@ -91,6 +91,8 @@ def test_a_data_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with refused("not a folder", "--data-dir"):
         checks.check_data_dir(tmp_path / "file" / "data")
+    with refused("not a folder", "--data-dir"):
+        checks.check_data_dir(tmp_path / "file")
     checks.check_data_dir(tmp_path / "new" / "deep")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -122,15 +124,48 @@ def test_the_administrators_token_is_for_the_owner_of_the_folder_only(tmp_path: 
         assert (tmp_path / "admin-token").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_large_log_is_put_aside_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "LOG_BYTES_MAX", 10)
-    log = tmp_path / "studios.log"
-    log.write_text("short")
-    folder.rotate_log(log)
-    assert log.exists()
-    log.write_text("much too long")
-    folder.rotate_log(log)
-    assert [path.name for path in tmp_path.iterdir()] == ["studios.log.1"]
+def file_at(folder_path: Path) -> None:
+    (folder_path / "file").write_text("")
+
+
+@pytest.mark.parametrize("below", [".", "below"])
+async def test_a_file_in_the_place_of_the_folder_is_one_sentence(
+    studios: Studios, tmp_path: Path, below: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "check_tools", lambda _: None)
+    file_at(tmp_path)
+    result = await studios("up", "--data-dir", str(tmp_path / "file" / below))
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert f"{tmp_path}/file is not a folder" in result.stderr
+
+
+async def test_an_empty_folder_name_is_refused_and_nothing_made(
+    studios: Studios, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for empty in ("", " "):
+        result = await studios("up", "--data-dir", empty)
+        assert result.exit_code == 2
+        assert "--data-dir is empty" in result.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_made_beforehand_is_closed_to_others(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    checks.check_data_dir(tmp_path)
+    with folder.locked(tmp_path):
+        assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_others_use_is_not_closed_to_them(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "work").mkdir()
+    checks.check_data_dir(tmp_path)
+    (tmp_path / "letters").mkdir()
+    with refused("other things", "--data-dir"):
+        checks.check_data_dir(tmp_path)
+    (tmp_path / "studios.db").touch()
+    checks.check_data_dir(tmp_path)
 
 
 async def test_up_that_cannot_start_changes_nothing(
