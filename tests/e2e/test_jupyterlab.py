@@ -19,8 +19,14 @@ pytestmark = pytest.mark.timeout(240)
 
 
 async def compute(page: Page, code: str) -> None:
-    """Open a notebook from the launcher and run one cell."""
-    await page.locator(".jp-LauncherCard", has_text="Python 3").first.click()
+    """Open a notebook from the launcher and run one cell.
+
+    JupyterLab shows a kernel as idle before it has one, and forgets what is run until then; so the
+    kernel's own channel has to speak first.
+    """
+    async with page.expect_websocket(lambda socket: "/channels" in socket.url) as channel:
+        await page.locator(".jp-LauncherCard", has_text="Python 3").first.click()
+    await (await channel.value).wait_for_event("framereceived")
     cell = page.locator(".jp-NotebookPanel .jp-CodeCell .cm-content").first
     await cell.wait_for()
     await page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()

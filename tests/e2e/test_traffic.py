@@ -58,7 +58,7 @@ async def test_a_kernel_computes_over_its_websocket(signed: Signed) -> None:
         assert response.status == 204
 
 
-async def test_a_terminal_runs_commands(signed: Signed) -> None:
+async def test_a_terminal_runs_commands_with_the_kernels_python(signed: Signed) -> None:
     http, url = signed.http, signed.url
     async with http.post(f"{url}/api/terminals", headers=signed.fields) as response:
         assert response.status == 200, await response.text()
@@ -66,12 +66,14 @@ async def test_a_terminal_runs_commands(signed: Signed) -> None:
     shown = ""
     address = f"{url}/terminals/websocket/{name}"
     async with http.ws_connect(address, headers={"Origin": url}) as socket:
-        await socket.send_str(json.dumps(["stdin", "echo $((20 + 22))-done\r"]))
+        await socket.send_str(json.dumps(["stdin", "which python pip; echo $((20 + 22))-done\r"]))
         async with asyncio.timeout(30):
             while "42-done" not in shown:
                 kind, *content = json.loads(await socket.receive_str())
                 if kind == "stdout":
                     shown += content[0]
+    assert "/bin/python\r\n" in shown
+    assert shown.count("/opt/studios/jupyterlab") == 2, shown
     async with http.delete(f"{url}/api/terminals/{name}", headers=signed.fields) as response:
         assert response.status == 204
 
