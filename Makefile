@@ -6,7 +6,8 @@
 #   make format                                        put into shape what can be
 #   make bench                                         measure, into bench/RESULTS.md
 #   make lock                                          the locked requirements, from pyproject.toml and images/
-#   make clean-host [YES=1]                            show, or end, what sessions left running on this machine
+#   make clean-host [YES=1] [IN_USE=1]                 show, or end, what sessions left running on this machine;
+#                                                      those of a `studios up` that runs only with IN_USE=1
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -62,7 +63,7 @@ lock:
 	@scripts/lock
 
 clean-host: check-data-dir
-	@scripts/clean-host $(if $(filter 1,$(YES)),--end) --data-dir '$(DATA_DIR)'
+	@scripts/clean-host $(if $(filter 1,$(YES)),--end )$(if $(filter 1,$(IN_USE)),--in-use )--data-dir '$(DATA_DIR)'
 
 check-data-dir:
 	@[[ '$(DATA_DIR)' = *[![:space:]]* ]] || \

@@ -55,6 +55,11 @@ def test_run_installs_then_starts_on_that_folder_and_port(checkout: Path) -> Non
     ]
 
 
+def test_clean_host_is_told_what_may_be_ended(checkout: Path) -> None:
+    _, called, _ = make(checkout, "clean-host", "DATA_DIR=/d", "YES=1", "IN_USE=1")
+    assert called == ["scripts/clean-host --end --in-use --data-dir /d"]
+
+
 @pytest.mark.parametrize("target", ["run", "clean-host"])
 @pytest.mark.parametrize("empty", ["DATA_DIR=", "DATA_DIR= "])
 def test_an_empty_folder_name_is_refused_before_anything_is_done(
