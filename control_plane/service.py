@@ -180,6 +180,8 @@ class StudioService(AgentCommands, EdgeCommands, WorkspaceCommands):
         async with self._core.changes.write() as changes:
             studio = await find_studio(changes.transaction, session_id, lock=True)
             _require(person, Action.START, studio)
+            if options is not None and options.configuration.environment:
+                _require_inside(person, studio)
             return await self._start(changes, session_id, person, options)
 
     async def stop(self, person: Person, session_id: SessionId) -> Studio:
@@ -187,7 +189,7 @@ class StudioService(AgentCommands, EdgeCommands, WorkspaceCommands):
         return await self._command(person, Action.STOP, session_id, Event.STOP, "stop_requested")
 
     async def extend(self, person: Person, session_id: SessionId) -> Studio:
-        """Move the deadline by one more lifespan."""
+        """Let the session live for one more lifespan, counted from now."""
         return await self._command(
             person, Action.EXTEND, session_id, Event.EXTEND, "lifespan_extended"
         )
@@ -250,6 +252,15 @@ def _require(person: Person, action: Action, studio: Studio) -> None:
     decision = may(person, action, studio)
     if isinstance(decision, Refused):
         raise RefusedError(decision.reason)
+
+
+def _require_inside(person: Person, studio: Studio) -> None:
+    """Variables decide what runs in a session: choosing them is as good as being connected."""
+    decision = may(person, Action.CONNECT, studio)
+    if isinstance(decision, Refused):
+        raise RefusedError(
+            f"You may start it, but not with environment variables of yours. {decision.reason}"
+        )
 
 
 def _raise(problems: Iterable[str]) -> None:
