@@ -113,7 +113,7 @@ def _open_run(studio: Studio, facts: Facts) -> Studio:
 
 
 def _extended(studio: Studio, now: datetime) -> datetime | None:
-    """One more lifespan from the deadline; from now if that has passed unnoticed."""
+    """One lifespan from now, however often it is asked for; never sooner than it was."""
     if studio.deadline is None or not studio.run_lifespan_hours:
         return studio.deadline
-    return max(studio.deadline, now) + timedelta(hours=studio.run_lifespan_hours)
+    return max(studio.deadline, now + timedelta(hours=studio.run_lifespan_hours))
