@@ -78,7 +78,7 @@ async def compose(
     api_tokens = ApiTokens(database, clock)
     links = LoginLinks(database, clock)
     desk = LoginDesk(database, service, links, api_tokens, signer, config.public_url)
-    await desk.admin()
+    await service.ensure_local_admin()
     return Parts(
         config=config,
         clock=clock,

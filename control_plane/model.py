@@ -24,6 +24,8 @@ DEFAULT_COMPUTE_ENV = ComputeEnvId("local")
 
 LIFESPAN_HOURS_DEFAULT = 8
 LIFESPAN_HOURS_MAX = 120
+LOCAL_ADMIN_NAME = "admin"
+"""The first Owner of an installation, whom `studios up` logs in as."""
 KEEP_RUNNING = 0
 """The lifespan that has no end."""
 

@@ -70,6 +70,7 @@ users = sa.Table(
     sa.Column("email", sa.String(254)),
     sa.Column("role", sa.String(16)),  # null: no member any more, still an owner to name
     sa.Column("date_created", UtcTime, nullable=False),
+    sa.Column("joined_at", UtcTime),  # null: invited, never logged in
 )
 
 login_links = sa.Table(

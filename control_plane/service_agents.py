@@ -44,8 +44,8 @@ class AgentCommands:
         """Take in an agent's whole state and return what is wanted of it.
 
         A report that says too much is cut, see `clipping`. Repeating one changes nothing. `run` is
-        the one of the agent's token, which must be the report's, too. `token_issued_at` lets the reply carry a new token once half its life is
-        over; unknown, the run's start stands in.
+        the one of the agent's token, which must be the report's, too. `token_issued_at` lets
+        the reply carry a new token once half its life is over; unknown, the run's start stands in.
         """
         if (report.session_id, report.run_number) != (session_id, run):
             raise InvalidError("The report is of another session or run than the token.")

@@ -11,6 +11,7 @@ from control_plane.errors import ConflictError, InvalidError, NotFoundError, Ref
 from control_plane.model import (
     DEFAULT_COMPUTE_ENV,
     DEFAULT_WORKSPACE,
+    LOCAL_ADMIN_NAME,
     ComputeEnv,
     Person,
     Role,
@@ -37,6 +38,19 @@ class WorkspaceCommands:
         async with self._core.store.read() as transaction:
             return await transaction.people.find(user_id)
 
+    async def ensure_local_admin(self) -> None:
+        """Make the first Owner of a workspace that never had anybody."""
+        async with self._core.store.read() as transaction:
+            if not await transaction.people.is_empty():
+                return
+        await self.add_user(None, LOCAL_ADMIN_NAME, Role.OWNER)
+
+    async def local_admin(self) -> Person | None:
+        """Whom `studios up` logs in as: always the same person, whatever their role is now."""
+        async with self._core.store.read() as transaction:
+            known = await transaction.people.id_of(LOCAL_ADMIN_NAME)
+            return None if known is None else await transaction.people.find(known)
+
     async def list_users(self, actor: Person) -> list[Person]:
         """All members; anybody may know them, to name allowed users."""
         require(actor, Action.READ)
@@ -46,7 +60,11 @@ class WorkspaceCommands:
     async def add_user(
         self, actor: Person | None, name: str, role: Role, *, email: str | None = None
     ) -> Person:
-        """Add a member. `actor` None is the program itself: the first admin."""
+        """Add a member. `actor` None is the program itself: the first admin.
+
+        A name means one person for ever, so that Studios keep their owner. Bringing a former member
+        back therefore gives access to their private Studios, and only an Owner may do it.
+        """
         if problems := problems_of_user_name(name):
             raise InvalidError(" ".join(problems))
         _require_over(actor, role)
@@ -58,6 +76,11 @@ class WorkspaceCommands:
                 raise ConflictError(f"There is a user {name} already: choose another name.")
             if known is None:
                 known = await people.insert(name, role, email=email, at=now)
+            elif actor is not None and actor.role is not Role.OWNER:
+                raise RefusedError(
+                    f"{name} was a member before, and would get their private Studios back: "
+                    "ask an Owner to add them, or choose another name."
+                )
             else:  # somebody comes back: their Studios are theirs again
                 await people.set_role(known, role)
                 await changes.transaction.bump_access()
@@ -66,7 +89,11 @@ class WorkspaceCommands:
         return Person(id=known, name=name, role=role)
 
     async def set_role(self, actor: Person, user_id: UserId, role: Role | None) -> None:
-        """Give another role, or with None end the membership. Takes effect at once everywhere."""
+        """Give another role, or with None end the membership. Takes effect at once everywhere.
+
+        With the membership all credentials end. The local administrator can't be removed, only
+        get another role: `studios up` logs in as them and nobody else.
+        """
         _require_over(actor, role)
         async with self._core.changes.write() as changes:
             people = changes.transaction.people
@@ -78,11 +105,17 @@ class WorkspaceCommands:
             _require_over(actor, person.role)
             await changes.transaction.lock_workspace(DEFAULT_WORKSPACE)
             await people.set_role(user_id, role)
-            if await people.count_owners_and_admins() == 0:
+            if await people.count_owners() == 0:
                 raise ConflictError(
-                    f"{person.name} is the last one who may manage this workspace: "
-                    "make somebody else Admin first."
+                    f"{person.name} is the last Owner: make somebody else Owner first."
                 )
+            if role is None:
+                if person.name == LOCAL_ADMIN_NAME:
+                    raise ConflictError(
+                        f"{person.name} is who `studios up` logs in as, and can't be removed: "
+                        "give them the role View instead."
+                    )
+                await people.revoke_credentials(user_id, self._core.clock.now())
             await changes.transaction.bump_access()
             changes.tell_access()
             await self._audit_role(changes.transaction, actor, user_id, role)

@@ -152,7 +152,7 @@ class PeopleHandlers:
         person = await self.service.add_user(call.who, wanted.name, wanted.role, email=wanted.email)
         return AddUserReply(
             user=_user(person),
-            login_url=await self.desk.login_link(person.id, actor_id=call.who.id),
+            login_url=await self._link(call.who, person.id),
         )
 
     async def change_user(self, call: Call[Person, UserPath, ChangeUserRequest]) -> None:
@@ -163,11 +163,19 @@ class PeopleHandlers:
         await self.service.set_role(call.who, UserId(call.parameters.user_id), None)
 
     async def create_login_link(self, call: Call[Person, UserPath, None]) -> LoginLinkReply:
-        """Make a link for oneself, or as Owner or Admin for a member."""
+        """Make a link for oneself, as Owner for anybody, as Admin for somebody invited.
+
+        Whoever has a link can become its person and so enter their private Studios. That not even
+        Admins can is a promise, so theirs is only the invitation, until it is first used.
+        """
         user_id = UserId(call.parameters.user_id)
         if user_id != call.who.id:
             await self._check_may_let_in(call.who, user_id)
-        return LoginLinkReply(login_url=await self.desk.login_link(user_id, actor_id=call.who.id))
+        return LoginLinkReply(login_url=await self._link(call.who, user_id))
+
+    async def _link(self, who: Person, user_id: UserId) -> str:
+        is_free = user_id == who.id or who.role is Role.OWNER
+        return await self.desk.login_link(user_id, actor_id=who.id, is_invitation=not is_free)
 
     async def _check_may_let_in(self, who: Person, user_id: UserId) -> None:
         """A link is as good as its person's password, so it must not lead to a higher role."""

@@ -12,6 +12,7 @@ from control_plane.errors import InvalidError, NotFoundError
 from control_plane.login import members, opaque
 from control_plane.login.database import reading
 from control_plane.schema import api_tokens, users
+from control_plane.store_people import PeopleTable
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -66,7 +67,9 @@ class ApiTokens:
                 )
                 .returning(*_COLUMNS)
             )
-            return _token_of(result.one()), text
+            token = _token_of(result.one())
+            await PeopleTable(connection).mark_joined(user_id, now)
+        return token, text
 
     async def list(self, user_id: UserId) -> list[ApiToken]:
         query = (

@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 
 from common.secret import Secret
 from common.tokens import EDGE_AUDIENCE, EdgeClaims, StudioClaims, TokenSigner, studio_audience
-from control_plane.login import members
-from control_plane.model import Role
+from control_plane.config import InvalidConfigError
+from control_plane.model import LOCAL_ADMIN_NAME
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from control_plane.model import Person
     from control_plane.service import StudioService
 
-ADMIN_NAME = "admin"
 ADMIN_TOKEN_NAME = "studios up"
 EDGE_TOKEN_LIFE_SECONDS = 366 * 86400.0
 """`studios up` issues a new one at each start; others are told by their administrator yearly."""
@@ -40,23 +39,34 @@ class LoginDesk:
     public_url: str
 
     async def admin(self) -> Person:
-        """Return the first owner; makes one in an empty database."""
-        person = await members.find_owner(self.database)
-        if person is not None:
-            return person
-        return await self.service.add_user(None, ADMIN_NAME, Role.OWNER)
+        """Return the local administrator, who may have any role by now.
 
-    async def login_link(self, user_id: UserId, *, actor_id: UserId | None = None) -> str:
-        """Return a one-time address that logs this person in; earlier ones stop working."""
-        token = await self.links.create(user_id, actor_id=actor_id)
+        Never somebody else in their place: an Owner added later would find the machine's
+        administrator acting in their name.
+        """
+        person = await self.service.local_admin()
+        if person is None:
+            raise InvalidConfigError(
+                f"The user {LOCAL_ADMIN_NAME}, whom this machine's own API token is for, is no "
+                "member any more: an Owner must add them again."
+            )
+        return person
+
+    async def login_link(
+        self, user_id: UserId, *, actor_id: UserId | None = None, is_invitation: bool = False
+    ) -> str:
+        """Return a one-time address that logs this person in; see `LoginLinks.create`."""
+        token = await self.links.create(user_id, actor_id=actor_id, is_invitation=is_invitation)
         return f"{self.public_url}/login?{urlencode({'token': token.reveal()})}"
 
     async def admin_token(self, existing: Secret | None = None) -> Secret:
-        """Return an owner's API token: `existing` if it still is one, else a new one."""
-        if existing:
-            person = await self.api_tokens.find(existing.reveal())
-            if person is not None and person.role is Role.OWNER:
-                return existing
+        """Return the local administrator's API token: `existing` while it is good, or a new one.
+
+        It does what its person's role allows now. If an Owner took that role away, the token goes
+        on with less: nothing is granted anew here, another Owner has to.
+        """
+        if existing and await self.api_tokens.find(existing.reveal()) is not None:
+            return existing
         admin = await self.admin()
         await self.api_tokens.revoke_named(admin.id, ADMIN_TOKEN_NAME)
         _, token = await self.api_tokens.create(admin.id, ADMIN_TOKEN_NAME)

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from control_plane.errors import RefusedError
 from control_plane.login import members, opaque
 from control_plane.login.database import reading
 from control_plane.schema import login_links, users
 from control_plane.store import Transaction
+from control_plane.store_people import PeopleTable
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -36,15 +38,23 @@ class LoginLinks:
     database: AsyncEngine
     clock: Clock
 
-    async def create(self, user_id: UserId, *, actor_id: UserId | None = None) -> Secret:
+    async def create(
+        self, user_id: UserId, *, actor_id: UserId | None = None, is_invitation: bool = False
+    ) -> Secret:
         """Return the token of a new link; earlier links of this person stop working.
 
         `actor_id` None is the program itself. A link lets whoever made it in as somebody else, so
-        making one leaves a trace.
+        making one leaves a trace. An invitation is only for somebody who never logged in; else
+        RefusedError.
         """
         token = opaque.generate()
         now = self.clock.now()
         async with self.database.begin() as connection:
+            if is_invitation and await PeopleTable(connection).has_joined(user_id):
+                raise RefusedError(
+                    "They have logged in before, so a login link would let you in as them: they "
+                    "can make one themselves with `studios login`, or an Owner can."
+                )
             await connection.execute(
                 sa.delete(login_links).where(
                     (login_links.c.user_id == user_id) | (login_links.c.expires_at <= now)
@@ -98,4 +108,7 @@ class LoginLinks:
         )
         async with self.database.begin() as connection:
             user_id = (await connection.execute(use)).scalar()
-            return None if user_id is None else await members.find(connection, user_id)
+            if user_id is None:
+                return None
+            await PeopleTable(connection).mark_joined(user_id, now)
+            return await members.find(connection, user_id)

@@ -29,14 +29,6 @@ async def find(connection: AsyncConnection, user_id: UserId) -> Person | None:
     return None if row is None else person_of(row)
 
 
-async def find_owner(database: AsyncEngine) -> Person | None:
-    """Return the workspace's first owner."""
-    query = sa.select(*PERSON_COLUMNS).where(users.c.role == Role.OWNER).order_by(users.c.id)
-    async with reading(database) as connection:
-        row = (await connection.execute(query)).first()
-    return None if row is None else person_of(row)
-
-
 async def names(database: AsyncEngine, ids: frozenset[UserId]) -> dict[UserId, str]:
     """Return the names of people, members or not."""
     if not ids:

@@ -13,10 +13,12 @@ from common.messages import RunState
 from control_plane.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from control_plane.events import Change, ChangeKind
 from control_plane.model import (
+    LOCAL_ADMIN_NAME,
     Person,
     Role,
+    SessionConfiguration,
 )
-from control_plane.validation import UpdateStudio
+from control_plane.validation import StartStudio, UpdateStudio
 
 if TYPE_CHECKING:
     from control_plane.events import Subscription
@@ -166,9 +168,48 @@ async def test_role_change_makes_every_token_be_checked_again(plane: Plane) -> N
 
 
 async def test_somebody_always_remains_to_manage_the_workspace(plane: Plane) -> None:
-    with pytest.raises(ConflictError, match="make somebody else Admin first"):
+    with pytest.raises(ConflictError, match="make somebody else Owner first"):
         await plane.service.set_role(plane.admin, plane.admin.id, Role.VIEW)
     assert (await plane.service.find_person(plane.admin.id)) == plane.admin
+
+
+async def test_the_last_owner_stays_though_there_are_admins(plane: Plane) -> None:
+    await member(plane, Role.ADMIN)
+    for role in (Role.ADMIN, None):
+        with pytest.raises(ConflictError, match="Ada is the last Owner"):
+            await plane.service.set_role(plane.admin, plane.admin.id, role)
+
+
+async def test_only_an_owner_brings_a_former_member_back(plane: Plane) -> None:
+    admin, bob = await member(plane, Role.ADMIN, "Adam"), await member(plane, Role.LAUNCH)
+    await plane.service.set_role(admin, bob.id, None)
+    with pytest.raises(RefusedError, match="private Studios back"):
+        await plane.service.add_user(admin, "Bob", Role.LAUNCH)
+    assert (await plane.service.add_user(plane.admin, "Bob", Role.LAUNCH)).id == bob.id
+
+
+async def test_the_local_administrator_may_lose_the_role_but_not_the_membership(
+    plane: Plane,
+) -> None:
+    local = await member(plane, Role.OWNER, LOCAL_ADMIN_NAME)
+    with pytest.raises(ConflictError, match="`studios up` logs in as"):
+        await plane.service.set_role(plane.admin, local.id, None)
+    await plane.service.set_role(plane.admin, local.id, Role.VIEW)
+    now = await plane.service.local_admin()
+    assert now is not None
+    assert (now.id, now.role) == (local.id, Role.VIEW)
+
+
+async def test_variables_at_start_need_more_than_the_right_to_start(plane: Plane) -> None:
+    admin = await member(plane, Role.ADMIN)
+    studio = await plane.create()
+    private = UpdateStudio(is_private=True)
+    await plane.service.update(plane.admin, studio.session_id, private)
+    variables = SessionConfiguration(environment={"LD_PRELOAD": "/mine.so"})
+    with pytest.raises(RefusedError, match=r"environment variables of yours.*ask Ada"):
+        await plane.service.start(admin, studio.session_id, StartStudio(configuration=variables))
+    smaller = StartStudio(configuration=SessionConfiguration(cpu=1))
+    assert (await plane.service.start(admin, studio.session_id, smaller)).run_number == 1
 
 
 async def test_only_owners_make_and_unmake_owners(plane: Plane) -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+import sqlalchemy as sa
 
 from common.secret import Secret
 from control_plane.login import links, page_sessions
-from tests.support.plane import ORIGIN, Answer, Plane, Somebody, open_test_plane
+from control_plane.schema import audit_events
+from tests.support.plane import DOMAIN, ORIGIN, Answer, Plane, Somebody, open_test_plane
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -234,8 +236,58 @@ async def test_a_login_link_never_leads_to_a_higher_role(plane: Plane) -> None:
     assert (await view.post(f"/api/users/{owner.id}/login-link")).status == 403
     mine = (await view.get("/api/user-info")).body["user"]["id"]
     assert (await view.post(f"/api/users/{mine}/login-link")).status == 200
-    assert (await admin.post(f"/api/users/{mine}/login-link")).status == 200
+    assert (await plane.admin.post(f"/api/users/{mine}/login-link")).status == 200
     assert (await admin.post("/api/users/9999/login-link")).status == 404
+
+
+async def test_an_admins_link_is_an_invitation_until_it_is_used(plane: Plane) -> None:
+    admin = await plane.member("admin")
+    added = await admin.post("/api/users", {"name": "ada", "role": "connect"})
+    again = f"/api/users/{added.body['user']['id']}/login-link"
+    link = (await admin.post(again)).body["loginUrl"]
+    assert (await post_form(plane.nobody, "/login", link.partition("?")[2])).status == 303
+    refused = await admin.post(again)
+    assert (refused.status, "let you in as them" in refused.message) == (403, True)
+    async with plane.plane.parts.database.connect() as connection:
+        events = await connection.execute(sa.select(audit_events.c.action, audit_events.c.actor_id))
+        made = [row.actor_id for row in events if row.action == "login_link_created"]
+    assert len(made) == 2
+    assert (await plane.admin.post(again)).status == 200  # an Owner, and it is written down
+
+
+async def test_an_api_token_ends_an_invitation_too(plane: Plane) -> None:
+    admin = await plane.member("admin")
+    view = await plane.member("view")
+    mine = (await view.get("/api/user-info")).body["user"]["id"]
+    assert (await admin.post(f"/api/users/{mine}/login-link")).status == 403
+
+
+async def test_nothing_of_a_removed_member_comes_back_with_the_name(plane: Plane) -> None:
+    token = await plane.member("launch")
+    user_id = (await token.get("/api/user-info")).body["user"]["id"]
+    cookie = await plane.browser("the-launch")
+    link = (await token.post(f"/api/users/{user_id}/login-link")).body["loginUrl"]
+    host = f"a{await plane.add()}.{DOMAIN}"
+    code = (await plane.plane.parts.codes.create(user_id, host)).reveal()
+    assert (await plane.admin.delete(f"/api/users/{user_id}")).status == 204
+    back = await plane.admin.post("/api/users", {"name": "the-launch", "role": "launch"})
+    assert back.body["user"]["id"] == user_id
+    assert (await token.get("/api/user-info")).status == 401
+    assert (await cookie.get("/api/user-info")).status == 401
+    assert (await post_form(plane.nobody, "/login", link.partition("?")[2])).status == 401
+    redeemed = await plane.edge.post("/api/edge/v1/redeem", {"code": code, "host": host})
+    assert redeemed.status == 401
+
+
+async def test_the_admin_token_stays_the_local_administrators(plane: Plane) -> None:
+    desk, local = plane.plane.login, await plane.owner()
+    other = await plane.member("owner")
+    assert (await other.put(f"/api/users/{local.id}", {"role": "view"})).status == 204
+    for existing in (None, Secret("stale")):
+        token = (await desk.admin_token(existing)).reveal()
+        me = plane.nobody.with_headers(Authorization=f"Bearer {token}")
+        user = (await me.get("/api/user-info")).body["user"]
+        assert (user["id"], user["role"]) == (local.id, "view")
 
 
 async def test_the_page_asks_for_a_login_and_comes_back(plane: Plane) -> None:
