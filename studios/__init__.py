@@ -16,5 +16,6 @@ the whole system.
 - `credentials`   where commands are sent, and with which token
 - `config`        the environment, read once
 - `surroundings`  what every command gets from outside
+- `invocation`    commands in what we say, as they work for this person
 - `failures`      failures and their exit codes
 """

@@ -10,30 +10,36 @@ from __future__ import annotations
 import sys
 import tempfile
 import traceback
+from typing import Any
 
 import click
 
+from common.templates import CONNECT_VERSION
 from studios.commands.adding import add
 from studios.commands.lifecycle import delete, extend, start, stop
 from studios.commands.listing import list_studios, templates, view
 from studios.commands.login import login
 from studios.commands.logs import logs
 from studios.commands.users import users
-from studios.failures import INTERRUPTED_EXIT_CODE
+from studios.failures import INTERRUPTED_EXIT_CODE, CommandError
+from studios.surroundings import Surroundings
 from studios.up.command import up
 
+VERSION = ".".join(str(number) for number in CONNECT_VERSION)
 EPILOG = """\b
 Environment:
   STUDIOS_URL, STUDIOS_TOKEN  where commands are sent, and the token for it;
-                              else what `studios login` stored, else the
+                              else the `studios up` of STUDIOS_DATA_DIR, else
+                              what `studios login` stored, else the
                               `studios up` of this machine
-  STUDIOS_DATA_DIR            data folder of that `studios up`
+  STUDIOS_DATA_DIR            data folder of a `studios up` on this machine
                               (/var/lib/studios)
 
 \b
 Exit codes:
   0 done   1 failed   2 wrong command line   3 no such thing
   4 refused or not logged in   5 unreachable   6 --wait timed out
+  130 interrupted with Ctrl-C
 
 \b
 Completion in bash (zsh and fish alike):
@@ -41,9 +47,21 @@ Completion in bash (zsh and fish alike):
 """
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands whose failures name other commands as this person can type them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        surroundings = ctx.ensure_object(Surroundings)
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            raise type(error)(surroundings.as_typed(error.message)) from None
+
+
+@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, message="%(prog)s %(version)s")
 def cli() -> None:
-    """Interactive analysis sessions in the browser that never lose work."""
+    """Interactive analysis sessions in the browser."""
 
 
 for command in (

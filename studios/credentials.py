@@ -1,7 +1,8 @@
 """Where commands are sent, and with which token.
 
-Asked in this order: `STUDIOS_URL` and `STUDIOS_TOKEN`; what `studios login` wrote; the data folder
-of a `studios up` on this machine, so that commands just work for whoever may read it. A token is
+Asked in this order: `STUDIOS_URL` and `STUDIOS_TOKEN`; the data folder that `STUDIOS_DATA_DIR`
+names; what `studios login` wrote; the usual data folder, so that on the machine of a `studios up`
+commands just work for whoever may read it. A token is
 only ever sent to the address it was issued for: `STUDIOS_URL` alone does not take the token that
 `studios login` stored for another address.
 """
@@ -15,6 +16,7 @@ import msgspec
 
 from common import wire
 from common.secret import Secret
+from studios.config import DATA_DIR
 from studios.failures import CommandError, RefusedError
 
 if TYPE_CHECKING:
@@ -54,9 +56,12 @@ def find(settings: Settings) -> Credentials:
 
 
 def _stored(settings: Settings) -> Iterator[Credentials]:
+    local = load_local(settings.data_dir)
+    if local is not None and settings.data_dir != DATA_DIR:
+        yield local
     if (logged_in := load(settings.credentials_path)) is not None:
         yield logged_in
-    if (local := load_local(settings.data_dir)) is not None:
+    if local is not None:
         yield local
 
 

@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 
 from common.clock import Clock, SystemClock
-from studios import client, config, credentials
+from studios import client, config, credentials, invocation
 from studios.failures import INTERRUPTED_EXIT_CODE
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Surroundings:
 
     settings: Settings = field(default_factory=config.read)
     clock: Clock = field(default_factory=SystemClock)
+    program: str = field(default_factory=invocation.find_program)
+    """How the person calls this program."""
     out: Console = field(default_factory=lambda: _console(stderr=False))
     err: Console = field(default_factory=lambda: _console(stderr=True))
 
@@ -54,7 +56,16 @@ class Surroundings:
 
     def say(self, sentence: str) -> None:
         """Tell the person something that is not data."""
-        self.err.print(sentence, soft_wrap=True)
+        self.err.print(self.as_typed(sentence), soft_wrap=True)
+
+    def as_typed(self, sentence: str) -> str:
+        """Return the sentence with its commands as they work for this person."""
+        data_dir = self.settings.data_dir
+        return invocation.as_typed(
+            sentence,
+            program=self.program,
+            data_dir=None if data_dir == config.DATA_DIR else data_dir,
+        )
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO, cast
 from urllib.parse import urlsplit
@@ -81,6 +82,9 @@ def up(
     )
     folder.check_not_locked(plan.data_dir)
     checks.check_all(plan)
+    surroundings = replace(
+        surroundings, settings=replace(surroundings.settings, data_dir=plan.data_dir)
+    )
     if not folder_asked_for.is_absolute():
         surroundings.say(f"Everything is kept in {plan.data_dir}.")
     os.umask(_PRIVATE_UMASK)

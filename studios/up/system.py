@@ -83,11 +83,16 @@ async def _attend(
     await unless(wishes.end, _welcome(plan, surroundings, api, credentials))
     await unless(wishes.end, keep_shown(api, surroundings.err, surroundings.clock))
     if wishes.leave.is_set():
-        surroundings.say("Sessions go on running; `studios up` finds them again.")
+        surroundings.say(
+            f"Sessions go on running; `studios up` on {plan.data_dir} finds them again."
+        )
         return 0
     done = await unless(wishes.leave, stop_sessions(api, surroundings.err, surroundings.clock))
     if wishes.interrupted_twice:
-        surroundings.say("Left at once: sessions that run go on; `studios up` finds them again.")
+        surroundings.say(
+            "Left at once: sessions that run go on; "
+            f"`studios up` on {plan.data_dir} finds them again."
+        )
         return INTERRUPTED_EXIT_CODE
     return 1 if done is False else 0
 
@@ -116,5 +121,5 @@ async def _welcome(
         session_url=session_url,
         ssh=ssh_line(settings.ssh_connection, user=settings.user, port=plan.port),
     )
-    for line in lines:
+    for line in map(surroundings.as_typed, lines):
         surroundings.out.print(line, soft_wrap=True)

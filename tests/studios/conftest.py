@@ -60,7 +60,7 @@ def studios(api: FakeApi, clock: HurriedClock, tmp_path: Path) -> Studios:
             cli,
             arguments,
             input=typed,
-            obj=Surroundings(settings=settings, clock=clock),
+            obj=Surroundings(settings=settings, clock=clock, program="studios"),
         )
 
     return run

@@ -80,10 +80,12 @@ class Up:
         self.api = programs.api
         self.wishes = Wishes()
         self.out, self.err = StringIO(), StringIO()
-        settings = config.parse({"SSH_CONNECTION": "198.51.100.7 5 203.0.113.9 2222", "USER": "me"})
+        environ = {"SSH_CONNECTION": "198.51.100.7 5 203.0.113.9 2222", "USER": "me"}
+        settings = config.parse({**environ, "STUDIOS_DATA_DIR": "/my data"})
         self._surroundings = Surroundings(
             settings=settings,
             clock=HurriedClock(),
+            program="bin/studios",
             out=Console(file=self.out, width=200),
             err=Console(file=self.err, width=200),
         )
@@ -121,6 +123,7 @@ async def test_it_makes_the_demo_and_prints_where_everything_is(up: Up) -> None:
         out = up.out.getvalue()
         port = up.plan.port
         assert f"  http://studio.localhost:{port}/login?token=once-1\n" in out
+        assert "`STUDIOS_DATA_DIR='/my data' bin/studios login --link`" in out
         assert f"  http://ac0ffee00.studio.localhost:{port}/\n" in out
         assert f"  ssh -L {port}:127.0.0.1:{port} -p 2222 me@203.0.113.9\n" in out
         phases = [line.rsplit("  ", 1)[0] for line in up.err.getvalue().splitlines()]
