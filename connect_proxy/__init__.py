@@ -9,11 +9,13 @@ Decides (pure):
 - `rewrite`      the header fields that go on, and come back
 - `parking`      how many tunnel connections to ask an agent for
 - `lines`        the feed, cut into lines
+- `shares`       how much of something each client address holds
 - `pages`        the sentences people read when a session can't be shown
 
 Acts:
 - `site`         asks the above, in order, and answers or forwards
 - `gates`        the doors for agents and the platform itself
+- `platform`     the way to the control plane, which nobody may block
 - `refusals`     requests that end here
 - `login`        the hand-off with the control plane: redirect, code, cookie
 - `grants`       verified connect tokens, remembered

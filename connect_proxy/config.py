@@ -32,6 +32,10 @@ class EdgeConfig:
     edge_id: str = field(default_factory=lambda: secrets.token_hex(4))
     management_host: str = "127.0.0.1"
     management_port: int | None = None
+    client_connections_max: int = 2048
+    """Of one client address; loopback, where a proxy may be, has none. WebSockets don't count."""
+    client_exchanges_max: int = 256
+    """Requests of one client address to the platform in progress, as above."""
     drain_seconds_max: float = 10.0
     """How long requests in progress may take to end once the edge is told to."""
 
@@ -58,6 +62,8 @@ def from_environment() -> EdgeConfig:
         public_scheme=_scheme(),
         management_host=os.environ.get("STUDIOS_EDGE_MANAGEMENT_HOST", "127.0.0.1"),
         management_port=None if management is None else _port("STUDIOS_EDGE_MANAGEMENT_PORT", ""),
+        client_connections_max=_count("STUDIOS_EDGE_CLIENT_CONNECTIONS_MAX", "2048"),
+        client_exchanges_max=_count("STUDIOS_EDGE_CLIENT_EXCHANGES_MAX", "256"),
     )
 
 
@@ -72,6 +78,13 @@ def _port(name: str, default: str) -> int:
     text = os.environ.get(name, default)
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise ConfigError(f"{name} is {text!r}; it should be a port, 0 to 65535")
+    return int(text)
+
+
+def _count(name: str, default: str) -> int:
+    text = os.environ.get(name, default)
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1_000_000:
+        raise ConfigError(f"{name} is {text!r}; it should be a number, 1 or more")
     return int(text)
 
 

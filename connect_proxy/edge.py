@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from common.http1.lane import DialledLane, TcpAddress, UnixAddress
+from common.http1.lane import TcpAddress, UnixAddress
 from common.http1.listener import Listener, sweep_forever
 from common.tasks import TaskBag
 from common.tokens import InvalidTokenError, TokenVerifier
@@ -24,6 +24,7 @@ from connect_proxy.gates import Gates
 from connect_proxy.grants import Grants
 from connect_proxy.login import Login
 from connect_proxy.metrics import EdgeCollector, EdgeCounters
+from connect_proxy.platform import PlatformDoor
 from connect_proxy.presence import Presence
 from connect_proxy.refusals import Refusals
 from connect_proxy.renewals import Renewals
@@ -72,8 +73,13 @@ class Edge:
         self.directory = SessionDirectory(
             access_changed=self._access_changed, removed=self._session_removed
         )
-        self.platform = DialledLane(platform_address(config.control_plane_url), name="The platform")
         refusals = Refusals(self.counters)
+        self.platform = PlatformDoor(
+            platform_address(config.control_plane_url),
+            config=config,
+            verifier=self.verifier,
+            refusals=refusals,
+        )
         self.site = EdgeSite(
             config=config,
             platform=self.platform,

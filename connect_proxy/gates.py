@@ -60,7 +60,7 @@ class Gates:
         """Pass a call of the agent's own endpoints, for bearers of the right token only."""
         try:
             self._verifier.verify(
-                _bearer(head), StudioClaims, audience=studio_audience(place.session_id)
+                bearer(head), StudioClaims, audience=studio_audience(place.session_id)
             )
         except InvalidTokenError as error:
             return self._refusals.refuse(
@@ -86,7 +86,7 @@ class Gates:
             )
             return _with_field(reply, b"Upgrade", TUNNEL_PROTOCOL)
         try:
-            claims = self._verifier.verify(_bearer(head), AgentClaims, audience=AGENT_AUDIENCE)
+            claims = self._verifier.verify(bearer(head), AgentClaims, audience=AGENT_AUDIENCE)
             session_id = parse_session_id(claims.sid)
         except (InvalidTokenError, ValueError) as error:
             return self._refusals.refuse(
@@ -117,6 +117,6 @@ def _with_field(reply: Reply, name: bytes, value: bytes) -> Reply:
     return replace(reply, headers=(*reply.headers, (name, value)))
 
 
-def _bearer(head: RequestHead) -> str:
+def bearer(head: RequestHead) -> str:
     kind, _, token = head.fields.get(b"authorization", b"").partition(b" ")
     return token.strip().decode("latin-1") if kind.lower() == b"bearer" else ""

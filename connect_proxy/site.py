@@ -16,17 +16,16 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from common.http1.fields import end_to_end
 from common.http1.join import join
 from common.http1.site import Decision, Forward, Later, Switch
 from connect_proxy import cookies, origin, pages, rewrite
 from connect_proxy.gates import TUNNEL_PATH
 from connect_proxy.login import CALLBACK_PATH
 from connect_proxy.routing import PlatformRoute, Route, SessionRoute, UnknownRoute, route
+from connect_proxy.shares import Shares, holder
 
 if TYPE_CHECKING:
     from common.http1.head import Headers, RequestHead, ResponseHead
-    from common.http1.lane import Lane
     from common.http1.listener import Listener
     from common.http1.relay import Downstream
     from common.http1.replies import Reply
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from connect_proxy.grants import Grant, Grants
     from connect_proxy.login import Login
     from connect_proxy.metrics import EdgeCounters
+    from connect_proxy.platform import PlatformDoor
     from connect_proxy.presence import Presence
     from connect_proxy.refusals import Refusals
     from connect_proxy.renewals import Renewals
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 _IDLE_SECONDS_MAX = 75.0
 """Longer than the 60 s after which common load balancers drop idle connections: the side that sends
 requests should be the one that closes."""
+
+_CROWD_MAX = 256
+"""Connections that are being told that there are too many; more get no answer."""
 
 _SERVED = ("running", "starting")
 """While starting, the gateway itself shows how far the tool is, once its tunnel is there."""
@@ -60,7 +63,7 @@ class EdgeSite:
         self,
         *,
         config: EdgeConfig,
-        platform: Lane,
+        platform: PlatformDoor,
         directory: SessionDirectory,
         tunnels: Tunnels,
         grants: Grants,
@@ -92,13 +95,26 @@ class EdgeSite:
         self._route = functools.lru_cache(maxsize=4096)(
             lambda host: route(host, config.connect_domain)
         )
+        self._of_clients = Shares(config.client_connections_max)
+        self._crowd: set[Downstream] = set()
+        """Connections over their address's limit; they get an answer and end."""
         self.draining = False
 
     def opened(self, downstream: Downstream) -> None:
         self._listener.opened(downstream)
+        if not self._of_clients.take(holder(downstream.client)):
+            self._crowd.add(downstream)
+            if len(self._crowd) > _CROWD_MAX:
+                downstream.transport.abort()
+            else:
+                downstream.turn_away("Too many connections come from your address. Try again.")
 
     def closed(self, downstream: Downstream) -> None:
         self._listener.closed(downstream)
+        if downstream in self._crowd:
+            self._crowd.discard(downstream)
+        else:
+            self._of_clients.give_back(holder(downstream.client))
 
     def failure(
         self, downstream: Downstream, head: RequestHead | None, status: int, sentence: str
@@ -121,7 +137,7 @@ class EdgeSite:
             case SessionRoute():
                 return self._session(downstream, head, destination)
             case PlatformRoute():
-                return self._to_platform(downstream, head)
+                return self._platform.decide(downstream, head)
             case UnknownRoute():
                 return self._refusals.refuse(
                     downstream, head, 421, "unknown_host", "No session is here."
@@ -135,15 +151,6 @@ class EdgeSite:
         return self._refusals.refuse(
             downstream, head, 400, "target", "The request's target has to be a path on this host."
         )
-
-    def _to_platform(self, downstream: Downstream, head: RequestHead) -> Decision:
-        rewritten = rewrite.to_platform(
-            head, client=downstream.client, scheme=self._scheme, request_id=downstream.request_id
-        )
-        return Forward(self._platform, rewritten, self._from_platform)
-
-    def _from_platform(self, head: ResponseHead) -> Headers:
-        return end_to_end(head)
 
     def _session(self, downstream: Downstream, head: RequestHead, place: SessionRoute) -> Decision:
         target = head.target

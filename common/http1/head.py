@@ -32,6 +32,11 @@ _ONCE_IN_RESPONSES = frozenset((b"transfer-encoding",))
 """llhttp refuses a second one in requests only."""
 
 
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+"""Methods sent once more after a stale connection. PUT and DELETE are idempotent by the RFC, but
+applications don't always keep to it, and nothing is won by the risk."""
+
+
 class MalformedHeadError(Exception):
     """A head that no strict reader accepts: `status` and a sentence for the one who sent it."""
 
@@ -74,6 +79,11 @@ class RequestHead:
             and self.minor_version == 1
             and b"upgrade" in tokens(self.fields.get(b"connection", b""))
         )
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether it may be sent once more after a stale connection."""
+        return self.method in _IDEMPOTENT and not self.content_length and not self.chunked
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of the field with this lower-case name, in order."""

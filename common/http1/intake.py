@@ -9,8 +9,11 @@ Per-chunk code: `data_received` runs for every read.
 from __future__ import annotations
 
 import asyncio
+import math
 from enum import Enum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import structlog
 
 from common.http1.framing import MalformedBodyError
 from common.http1.head import (
@@ -21,17 +24,20 @@ from common.http1.head import (
     parse_request,
 )
 from common.http1.liveness import probe
+from common.http1.site import PATIENT, Patience
 from common.http1.upstream import WRITE_BUFFER_BYTES_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from common.http1.framing import Scanner
     from common.http1.site import Site
 
+_log = structlog.get_logger()
+T = TypeVar("T")
+
 HEAD_SECONDS_MAX = 20.0
 """From a head's first byte to its last; a client that is slower holds connections on purpose."""
-
-BODY_SILENT_SECONDS_MAX = 300.0
-"""Between two pieces of a request's body, while somebody waits to read them."""
 
 
 class State(Enum):
@@ -39,6 +45,7 @@ class State(Enum):
 
     READING = "reading"
     DECIDING = "deciding"
+    GATHERING = "gathering"
     RELAYING = "relaying"
     SKIPPING = "skipping"
     CLOSING = "closing"
@@ -50,10 +57,14 @@ class Intake(asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_body_due",
         "_buffer",
+        "_head",
         "_heard",
+        "_patience",
         "_searched",
         "_state",
+        "_task",
         "client",
         "close_after",
         "context",
@@ -74,10 +85,15 @@ class Intake(asyncio.Protocol):
         self.context: object = None
         """What the site wants to know again about the latest request."""
         self._state = State.READING
+        self._head: RequestHead | None = None
+        self._task: asyncio.Task[None] | None = None
         self._buffer = b""
         self._searched = 0
         self._heard = False
         """Whether a piece of the body came since `expire` last looked."""
+        self._patience: Patience = PATIENT
+        self._body_due = math.inf
+        """The loop's time at which the body has to be there."""
         self._body: Scanner | None = None
         """Follows the request's body; None when there is none, or no more of it."""
 
@@ -102,10 +118,14 @@ class Intake(asyncio.Protocol):
             self._read_head()
         elif state is State.SKIPPING:
             self._skip(data)
+        elif state is State.GATHERING:
+            self._keep(data)
+            self._gathered()
         elif state is not State.CLOSING:
             self._keep(data)
 
     def _keep(self, data: bytes) -> None:
+        self._heard = True
         self._buffer += data
         if len(self._buffer) > WRITE_BUFFER_BYTES_MAX:
             self.transport.pause_reading()
@@ -126,6 +146,21 @@ class Intake(asyncio.Protocol):
     def _read_kept(self) -> None:
         if self._state is State.READING and self._buffer:
             self._read_head()
+
+    def _start(self, name: str, act: Callable[[T], Coroutine[None, None, None]], what: T) -> None:
+        self._task = self.site.tasks.spawn(self._contained(act, what), name=name)
+
+    async def _contained(self, act: Callable[[T], Coroutine[None, None, None]], what: T) -> None:
+        """End the connection, not the program, when one request meets a bug.
+
+        That is also what the loop does with an exception in `data_received`. Ending the program
+        would let anybody who finds such a request close the door to everybody else.
+        """
+        try:
+            await act(what)
+        except Exception:  # noqa: BLE001 - see above
+            _log.exception("exchange_died", request_id=self.request_id)
+            self.transport.abort()
 
     def before_head(self, buffer: bytes) -> bytes | None:
         """Strip what may stand before a request; None while it isn't complete."""
@@ -154,6 +189,9 @@ class Intake(asyncio.Protocol):
         self._begin(head)
 
     def _begin(self, head: RequestHead) -> None:
+        raise NotImplementedError
+
+    def _go_on(self) -> None:
         raise NotImplementedError
 
     def _request_bytes(self, data: bytes) -> None:
@@ -190,18 +228,44 @@ class Intake(asyncio.Protocol):
         if self._body.done:
             self._body = None
 
+    def _expect_body(self, patience: Patience) -> None:
+        """Go on with a request that has a body: at once, or once it is whole."""
+        self._patience = patience
+        self._body_due = asyncio.get_running_loop().time() + patience.seconds_max
+        if patience.gather:
+            self._state = State.GATHERING
+            self._await_body()
+            self._gathered()
+        else:
+            self._go_on()
+
+    def _gathered(self) -> None:
+        head = self._head
+        assert head is not None
+        if len(self._buffer) >= (head.content_length or 0):
+            self.deadline = 0.0
+            self._state = State.DECIDING
+            self._go_on()
+
+    def _await_body(self) -> None:
+        """Set the deadline for the next piece of the body."""
+        self._heard = False
+        silent_until = asyncio.get_running_loop().time() + self._patience.silent_seconds_max
+        self.deadline = min(silent_until, self._body_due)
+
     def expire(self) -> None:
         """Act on a deadline that has passed."""
-        self.deadline = 0.0
+        due, self.deadline = self.deadline, 0.0
         if self._state is State.READING and self._buffer:
             self._refuse(408, "The request's head did not arrive in time.")
         elif self._state is State.READING:
             self.transport.close()
-        elif self._state is not State.RELAYING:
+        elif self._state not in (State.RELAYING, State.GATHERING):
             self.transport.abort()
+        elif due >= self._body_due:
+            self._refuse(408, "The request's body did not arrive in time.")
         elif self._heard or not self.transport.is_reading():  # not reading: the tool is slow
-            self._heard = False
-            self.deadline = asyncio.get_running_loop().time() + BODY_SILENT_SECONDS_MAX
+            self._await_body()
         else:
             self._refuse(408, "The request's body stopped coming.")
 

@@ -8,6 +8,7 @@ memory per exchange is bounded by the two transports' buffers.
     READING ──head──▶ DECIDING ──Forward──▶ RELAYING ──both bodies done──▶ READING
        ▲                 │ Reply                │ 101 ──▶ `join`
        └─────────────────┘                      └─ client or server gone ──▶ CLOSED
+    GATHERING: a short request body has to be whole before a connection is taken for it.
     SKIPPING: answered before the request's body ended; its rest is thrown away, then READING.
     CLOSING: the last response is written, what still arrives is thrown away for a while, so that
     the client reads the response before the reset that unread data would cause.
@@ -22,35 +23,21 @@ Per-chunk code: `data_received`, `_request_bytes`, `response_data` run for every
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar, assert_never
-
-import structlog
+from typing import TYPE_CHECKING, assert_never
 
 from common.http1.fields import FRAMING, end_to_end
 from common.http1.framing import MalformedBodyError, request_body
 from common.http1.head import MalformedHeadError, RequestHead, ResponseHead, write_response
-from common.http1.intake import BODY_SILENT_SECONDS_MAX, Intake, State
+from common.http1.intake import Intake, State
 from common.http1.join import join, reset
 from common.http1.lane import LaneUnavailableError
 from common.http1.replies import Reply
 from common.http1.site import Decision, Forward, Later, Site, Switch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
     from common.http1.upstream import Upstream
 
-_log = structlog.get_logger()
-T = TypeVar("T")
-
 LINGER_SECONDS_MAX = 5.0
-_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS"))
-"""Methods sent once more after a stale connection. PUT and DELETE are idempotent by the RFC, but
-applications don't always keep to it, and nothing is won by the risk."""
-
-
-def _may_be_repeated(head: RequestHead) -> bool:
-    return head.method in _IDEMPOTENT and not head.content_length and not head.chunked
 
 
 class Downstream(Intake):
@@ -59,10 +46,8 @@ class Downstream(Intake):
     __slots__ = (
         "_answered",
         "_forward",
-        "_head",
         "_linger",
         "_retried",
-        "_task",
         "_unframed",
         "_upstream",
         "_write_paused",
@@ -70,10 +55,8 @@ class Downstream(Intake):
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
-        self._head: RequestHead | None = None
         self._forward: Forward | None = None
         self._upstream: Upstream | None = None
-        self._task: asyncio.Task[None] | None = None
         self._retried = False
         self._answered = False
         self._unframed = False
@@ -100,11 +83,10 @@ class Downstream(Intake):
         match decision:
             case Forward():
                 self._forward = decision
-                upstream = decision.lane.take()
-                if upstream is None:
-                    self._start("connect", self._connect, decision)
+                if self._body is None:
+                    self._go_on()
                 else:
-                    self._relay(upstream)
+                    self._expect_body(decision.patience)
             case Reply():
                 self._answer(decision)
             case Switch():
@@ -114,20 +96,14 @@ class Downstream(Intake):
             case _:
                 assert_never(decision)
 
-    def _start(self, name: str, act: Callable[[T], Coroutine[None, None, None]], what: T) -> None:
-        self._task = self.site.tasks.spawn(self._contained(act, what), name=name)
-
-    async def _contained(self, act: Callable[[T], Coroutine[None, None, None]], what: T) -> None:
-        """End the connection, not the program, when one request meets a bug.
-
-        That is also what the loop does with an exception in `data_received`. Ending the program
-        would let anybody who finds such a request close the door to everybody else.
-        """
-        try:
-            await act(what)
-        except Exception:  # noqa: BLE001 - see above
-            _log.exception("exchange_died", request_id=self.request_id)
-            self.transport.abort()
+    def _go_on(self) -> None:
+        forward = self._forward
+        assert forward is not None
+        upstream = forward.lane.take()
+        if upstream is None:
+            self._start("connect", self._connect, forward)
+        else:
+            self._relay(upstream)
 
     async def _decide(self, later: Later) -> None:
         decision = await later.decision
@@ -161,8 +137,7 @@ class Downstream(Intake):
             upstream.end_request()
             return
         early, self._buffer = self._buffer, b""
-        self._heard = False
-        self.deadline = asyncio.get_running_loop().time() + BODY_SILENT_SECONDS_MAX
+        self._await_body()
         self.transport.resume_reading()
         if early:
             self._request_bytes(early)
@@ -224,7 +199,7 @@ class Downstream(Intake):
 
     def response_done(self) -> None:
         self._upstream = None
-        self._forward = None
+        self._let_go()
         if self._body is not None and not self.close_after:
             self._state = State.SKIPPING
             self.deadline = asyncio.get_running_loop().time() + LINGER_SECONDS_MAX
@@ -245,6 +220,7 @@ class Downstream(Intake):
         pipelined, self._buffer = self._buffer, b""
         self._upstream = None
         self._state = State.CLOSED
+        self._let_go()
         self.site.closed(self)
         if forward.joined is not None:
             forward.joined(self, upstream, pipelined, early)
@@ -260,7 +236,7 @@ class Downstream(Intake):
         if self._answered:
             # A response cut short must be seen as cut short: no terminating chunk, no clean end.
             reset(self.transport) if self._unframed else self.transport.abort()
-        elif untouched and not self._retried and _may_be_repeated(head):
+        elif untouched and not self._retried and head.may_be_repeated:
             self._retried = True
             self._state = State.DECIDING
             self._start("reconnect", self._connect, forward)
@@ -271,6 +247,7 @@ class Downstream(Intake):
     # ── the end of an exchange ───────────────────────────────────────────────
 
     def _answer(self, reply: Reply) -> None:
+        self._let_go()
         head = self._head
         head_only = head is not None and head.method == b"HEAD"
         self._skip_body()
@@ -280,6 +257,10 @@ class Downstream(Intake):
             self.close_after = True
         self.write_head(reply.write(head_only=head_only, close=self.close_after))
         self._next()
+
+    def turn_away(self, sentence: str) -> None:
+        """Answer with 503 before anything was asked, and close."""
+        self._refuse(503, sentence)
 
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer with an error and close: whatever failed, the next request starts clean."""
@@ -320,6 +301,11 @@ class Downstream(Intake):
         self.write_head(switch.reply)
         switch.take_over(self.transport, early)
 
+    def _let_go(self) -> None:
+        forward, self._forward = self._forward, None
+        if forward is not None and forward.ended is not None:
+            forward.ended()
+
     def _drop_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
@@ -331,6 +317,7 @@ class Downstream(Intake):
             return
         self._state = State.CLOSED
         self._drop_upstream()
+        self._let_go()
         if self._task is not None:
             self._task.cancel()
         self.site.closed(self)

@@ -6,6 +6,7 @@ fast path, with no task at all. Where it has to ask somebody it returns `Later`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,6 +23,22 @@ if TYPE_CHECKING:
     from common.tasks import TaskBag
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a request's body may take. While the far end doesn't read, silence doesn't count."""
+
+    silent_seconds_max: float = 300.0
+    """Between two pieces of it."""
+    seconds_max: float = math.inf
+    """From its head to its last byte."""
+    gather: bool = False
+    """Whether it is to arrive whole before a connection is taken: a far end that has few must not
+    be held by clients that send one byte and wait. For short bodies of a known length."""
+
+
+PATIENT = Patience()
+
+
 @dataclass(slots=True)
 class Forward:
     """Pass the request on: `head` is what to send, `respond` makes the response's fields."""
@@ -31,6 +48,9 @@ class Forward:
     respond: Callable[[ResponseHead], Headers]
     joined: Callable[[Downstream, Upstream, bytes, bytes], None] | None = None
     """Takes over after a 101 instead of the plain `join`."""
+    patience: Patience = PATIENT
+    ended: Callable[[], None] | None = None
+    """Called once, when the exchange is over or given up."""
 
 
 @dataclass(slots=True)

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from common.http1.intake import BODY_SILENT_SECONDS_MAX, HEAD_SECONDS_MAX
+from common.http1.intake import HEAD_SECONDS_MAX
 from common.http1.relay import LINGER_SECONDS_MAX
+from common.http1.site import PATIENT
 from common.http1.upstream import WRITE_BUFFER_BYTES_MAX
 from tests.support.conversation import GET, OK, Conversation, post, status, turn_over
 
@@ -118,7 +119,7 @@ async def test_a_body_that_stops_coming_gets_408_but_a_slow_tool_does_not(
     talk: Conversation,
 ) -> None:
     talk.client.feed(post(len(BIG) + 10, b"five."))
-    assert due_in(talk) == pytest.approx(BODY_SILENT_SECONDS_MAX, abs=1)
+    assert due_in(talk) == pytest.approx(PATIENT.silent_seconds_max, abs=1)
     talk.downstream.expire()
     assert talk.client.sent == b"", "something came since the last look"
     talk.tool.hold()

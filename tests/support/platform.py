@@ -191,4 +191,5 @@ class Platform:
         return web.Response(status=204)
 
     async def _page(self, request: web.Request) -> web.Response:
+        await request.read()
         return web.Response(text=f"platform {request.method} {request.path_qs}")
