@@ -128,6 +128,15 @@ class Client:
         async with self._transport.stream(grant.url, token=grant.token, query=query) as pieces:
             yield pieces
 
+    async def kept_log(self, studio: Studio, *, tail: int) -> bytes:
+        """Return what was kept of the log of a session that is over; empty when nothing was."""
+        try:
+            return await self._transport.send(
+                "GET", f"{_studio(studio.session_id)}/logs", query={"tail": str(tail)}
+            )
+        except NotFoundError:
+            return b""
+
     async def answers(self, studio: Studio) -> bool:
         """Ask a session through the edge whether a user could work in it now."""
         path = f"{_studio(studio.session_id)}/token"

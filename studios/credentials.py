@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import click
 import msgspec
 
 from common import wire
@@ -39,6 +41,10 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 def find(settings: Settings) -> Credentials:
     """Return where to go and how to get in, or raise with the command that helps."""
+    if settings.url and not is_address(settings.url):
+        raise click.BadParameter(
+            f"{settings.url!r} is not an http or https address.", param_hint="STUDIOS_URL"
+        )
     if settings.url and settings.token:
         return Credentials(url=settings.url, token=settings.token)
     for known in _stored(settings):
@@ -63,6 +69,15 @@ def _stored(settings: Settings) -> Iterator[Credentials]:
         yield logged_in
     if local is not None:
         yield local
+
+
+def is_address(url: str) -> bool:
+    """Whether `url` is an http or https address, as far as text tells."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def load(path: Path) -> Credentials | None:

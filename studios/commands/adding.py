@@ -7,13 +7,14 @@ import re
 import click
 
 from studios.commands.lifecycle import show_result
-from studios.commands.options import awaited, wait_if_asked, wait_options
+from studios.commands.options import STATUSES, awaited, wait_if_asked, wait_options
 from studios.names import select_compute_env, select_template
 from studios.output import format_option
 from studios.shapes import NewConfiguration, NewStudio
 from studios.surroundings import Surroundings, pass_surroundings
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+LIFESPAN_HOURS_MAX = 120  # the API's own limit
 _ONLY_ONCE_STARTED = ("starting", "running", "stopping", "errored")
 
 
@@ -27,9 +28,9 @@ _ONLY_ONCE_STARTED = ("starting", "running", "stopping", "errored")
 @click.option("--memory", type=click.IntRange(min=1), metavar="MIB", help="Memory to ask for.")
 @click.option(
     "--lifespan",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=LIFESPAN_HOURS_MAX),
     metavar="HOURS",
-    help="Stop by itself after this time; 0 keeps it running.",
+    help=f"Stop by itself after this time, at most {LIFESPAN_HOURS_MAX}; 0 keeps it running.",
 )
 @click.option(
     "--env",
@@ -40,7 +41,7 @@ _ONLY_ONCE_STARTED = ("starting", "running", "stopping", "errored")
 )
 @click.option("--private", is_flag=True, help="Only you may connect.")
 @click.option("--auto-start", is_flag=True, help="Start it at once.")
-@wait_options
+@wait_options(*STATUSES)
 @format_option
 @pass_surroundings
 @awaited

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from studios.commands.options import awaited, studio_argument, wait_if_asked, wait_options
-from studios.output import format_option, print_json, show_status
+from studios.failures import CommandError
+from studios.output import format_option, print_json, show_status, show_time
 from studios.surroundings import Surroundings, pass_surroundings
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @studio_argument
-@wait_options
+@wait_options("starting", "running")
 @format_option
 @pass_surroundings
 @awaited
@@ -32,7 +34,7 @@ async def start(
 
 @click.command()
 @studio_argument
-@wait_options
+@wait_options("stopping", "stopped")
 @format_option
 @pass_surroundings
 @awaited
@@ -55,7 +57,15 @@ async def extend(surroundings: Surroundings, name: str, output: str) -> None:
     """Give a running session its lifespan once more, from now."""
     async with surroundings.client() as client:
         studio = await client.extend((await client.find(name)).session_id)
-    show_result(surroundings, studio, output)
+    if output == "json":
+        print_json(surroundings.out, studio)
+        return
+    end = (
+        f"runs until {show_time(studio.deadline)} UTC"
+        if studio.deadline
+        else "runs on, without end"
+    )
+    surroundings.out.print(f"{studio.name} ({studio.session_id}) {end}", soft_wrap=True)
 
 
 @click.command()
@@ -68,13 +78,18 @@ async def delete(surroundings: Surroundings, name: str, yes: bool) -> None:
     async with surroundings.client() as client:
         studio = await client.find(name)
         if not yes:
-            click.confirm(
-                f"Delete {studio.name} ({studio.session_id}) and everything in it?",
-                abort=True,
-                err=True,
-            )
+            _confirm(f"Delete {studio.name} ({studio.session_id}) and everything in it?")
         await client.delete(studio.session_id)
     surroundings.say(f"{studio.name} ({studio.session_id}) is deleted.")
+
+
+def _confirm(question: str) -> None:
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise CommandError("nobody said yes: use --yes where nobody can be asked.") from None
 
 
 def show_result(surroundings: Surroundings, studio: Studio, output: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import click
 
 from common.secret import Secret
@@ -50,7 +48,7 @@ async def _print_link(surroundings: Surroundings, user_name: str | None, output:
 
 async def _remember(surroundings: Surroundings, url: str | None, token: str | None) -> None:
     address = (url or surroundings.settings.url).rstrip("/")
-    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).netloc:
+    if not credentials.is_address(address):
         raise click.UsageError(
             "Say where to log in, for example `studios login http://studio.localhost:9191`."
         )

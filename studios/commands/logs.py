@@ -1,4 +1,8 @@
-"""`logs`: what the tool and its agent wrote, straight from the session through the edge."""
+"""`logs`: what the tool and its agent wrote.
+
+While there is a session it comes straight from there, through the edge; later from what the control
+plane can still get at, which at the least is the last lines that the session reported.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from studios.shapes import Studio
 
 TAIL_LINES = 200
-_TAIL_LINES_MAX = 100_000
+_TAIL_LINES_MAX = 10_000
 _HAS_AGENT = ("starting", "running", "stopping")
 
 
@@ -34,11 +38,16 @@ _HAS_AGENT = ("starting", "running", "stopping")
 @pass_surroundings
 @awaited
 async def logs(surroundings: Surroundings, name: str, *, follow: bool, tail: int) -> None:
-    """Show a session's log; of one that is over, the last lines it reported."""
+    """Show a session's log; of one that is over, what was kept of it."""
     async with surroundings.client() as client:
         studio = await client.find(name)
         if studio.status not in _HAS_AGENT:
-            _show_last_lines(surroundings, studio)
+            kept = await client.kept_log(studio, tail=tail)
+            if kept:
+                surroundings.say(f"{studio.name} is {show_status(studio.status)}; this is its log.")
+                sys.stdout.buffer.write(kept)
+            else:
+                _show_last_lines(surroundings, studio)
             return
         async with client.log(studio, tail=tail, follow=follow) as pieces:
             stdout = sys.stdout.buffer

@@ -26,23 +26,27 @@ studio_argument = click.argument("name", metavar="STUDIO")
 """A Studio's name or id."""
 
 
-def wait_options(command: F) -> F:
-    """Add `--wait STATUS` and `--timeout SECONDS`."""
-    command = click.option(
-        "--timeout",
-        "timeout_seconds",
-        type=click.FloatRange(min=0.0),
-        default=TIMEOUT_SECONDS,
-        show_default=True,
-        metavar="SECONDS",
-        help="Give up waiting after this time, with exit code 6.",
-    )(command)
-    return click.option(
-        "--wait",
-        type=click.Choice(STATUSES),
-        metavar="STATUS",
-        help=f"Return once it has this status: {', '.join(STATUSES)}.",
-    )(command)
+def wait_options(*statuses: str) -> Callable[[F], F]:
+    """Add `--wait STATUS`, one of those that the command leads to, and `--timeout SECONDS`."""
+
+    def add(command: F) -> F:
+        command = click.option(
+            "--timeout",
+            "timeout_seconds",
+            type=click.FloatRange(min=0.0),
+            default=TIMEOUT_SECONDS,
+            show_default=True,
+            metavar="SECONDS",
+            help="Give up waiting after this time, with exit code 6.",
+        )(command)
+        return click.option(
+            "--wait",
+            type=click.Choice(statuses),
+            metavar="STATUS",
+            help=f"Return once it has this status: {', '.join(statuses)}.",
+        )(command)
+
+    return add
 
 
 def awaited(command: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from common.clock import Clock
     from studios.client import Client
 
-LOOK_SECONDS = 2.0  # fresh enough for a person, a negligible load for the control plane
+LOOK_SECONDS_MIN = 2.0  # fresh enough for a person
+LOOK_SHARE = 0.02  # of the time: a look reads all Studios, which takes long where there are many
 
 REDRAWS_PER_SECOND = 2.0  # it may stand there for days, at the other end of a slow line
 
@@ -64,11 +65,13 @@ async def keep_shown(client: Client, console: Console, clock: Clock) -> None:
     line: Line = LiveLine(console) if console.is_terminal else PlainLine(console)
     try:
         while True:
+            looked = clock.monotonic()
             try:
                 text = overview(await client.studios())
             except CommandError as error:
                 text = error.message
-            line.show(text, show_uptime(clock.monotonic() - began))
-            await clock.sleep(LOOK_SECONDS)
+            now = clock.monotonic()
+            line.show(text, show_uptime(now - began))
+            await clock.sleep(max(LOOK_SECONDS_MIN, (now - looked) / LOOK_SHARE))
     finally:
         line.close()

@@ -118,7 +118,6 @@ async def test_a_log_that_cannot_be_reached_says_so(desk: Desk) -> None:
     [
         (("add", "", "--template", "jupyterlab"), 1),
         (("add", "x" * 81, "--template", "jupyterlab"), 1),
-        (("add", "x", "--template", "jupyterlab", "--lifespan", "121"), 1),
         (("add", "x", "--template", "jupyterlab", "--env", "CONNECT_TOOL_PORT=1"), 1),
         (("start", "nothing"), 3),
         (("extend", "genome"), 1),

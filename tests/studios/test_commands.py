@@ -194,8 +194,12 @@ async def test_waiting_gives_up_in_time_with_its_own_exit_code(
 
 async def test_extend_asks_for_more_time(studios: Studios, api: FakeApi) -> None:
     api.have("0a1b2c3d", "genome", "running")
+    api.studios["0a1b2c3d"]["deadline"] = "2030-01-02T08:00:00Z"
     result = await studios("extend", "genome")
     assert result.exit_code == 0
+    assert result.stdout == "genome (0a1b2c3d) runs until 2030-01-02 08:00:00 UTC\n"
+    api.studios["0a1b2c3d"]["deadline"] = None
+    assert "without end" in (await studios("extend", "genome")).stdout
     assert ("POST", "/api/studios/0a1b2c3d/lifespan") in api.seen
 
 
@@ -207,6 +211,35 @@ async def test_delete_asks_first(studios: Studios, api: FakeApi) -> None:
     result = await studios("delete", "genome", typed="y\n")
     assert result.exit_code == 0
     assert api.studios == {}
+
+
+async def test_delete_where_nobody_can_be_asked_names_the_option(
+    studios: Studios, api: FakeApi
+) -> None:
+    api.have("0a1b2c3d", "genome")
+    result = await studios("delete", "genome", typed="")
+    assert result.exit_code == 1
+    assert "--yes" in result.stderr
+    assert "0a1b2c3d" in api.studios
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("start", "genome", "--wait", "stopped"),
+        ("stop", "genome", "--wait", "running"),
+        ("add", "x", "--template", "jupyterlab", "--lifespan", "200"),
+        ("logs", "genome", "--tail", "10001"),
+    ],
+)
+async def test_values_that_cannot_be_meant_are_refused_before_anything_is_sent(
+    studios: Studios, api: FakeApi, arguments: tuple[str, ...]
+) -> None:
+    api.have("0a1b2c3d", "genome")
+    result = await studios(*arguments)
+    assert result.exit_code == 2
+    assert arguments[-2] in result.stderr
+    assert api.seen == []
 
 
 async def test_delete_with_yes_does_not_ask(studios: Studios, api: FakeApi) -> None:
@@ -240,6 +273,15 @@ async def test_a_session_that_is_over_left_its_last_lines(studios: Studios, api:
     result = await studios("logs", "genome")
     assert result.exit_code == 0
     assert result.stdout == "one\ntwo [b]three\n"
+
+
+async def test_a_log_that_was_kept_is_shown_whole(studios: Studios, api: FakeApi) -> None:
+    api.have("0a1b2c3d", "genome", "stopped")
+    api.kept_log = b"caf\xe9\n"
+    result = await studios("logs", "genome", "--tail", "7")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout_bytes == api.kept_log
+    assert ("GET", "/api/studios/0a1b2c3d/logs?tail=7") in api.seen
 
 
 async def test_users_are_added_changed_and_removed(studios: Studios, api: FakeApi) -> None:
@@ -304,7 +346,8 @@ async def test_nobody_listening_is_unreachable(studios: Studios) -> None:
     assert "http://studio.localhost:1 can't be reached (Connection refused)" in result.stderr
 
 
-async def test_something_else_than_a_url_is_said_so(studios: Studios) -> None:
-    result = await studios("list", environ={"STUDIOS_URL": "ftp://x", "STUDIOS_TOKEN": TOKEN})
-    assert result.exit_code == 1
+@pytest.mark.parametrize("url", ["ftp://x", "nonsense", "http://", "http://[x", "http://x:port"])
+async def test_something_else_than_a_url_is_said_so(studios: Studios, url: str) -> None:
+    result = await studios("list", environ={"STUDIOS_URL": url, "STUDIOS_TOKEN": TOKEN})
+    assert result.exit_code == 2
     assert "STUDIOS_URL" in result.stderr

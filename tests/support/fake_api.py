@@ -48,6 +48,8 @@ class FakeApi:
         self.unhealthy_looks = 0
         """How often a session's health is bad yet; then the session turns out to be gone."""
         self.log = b"line 1\nline 2\n"
+        self.kept_log: bytes | None = None
+        """What is there of a log without a session; None where nothing was kept."""
         self.refuse: tuple[int, str] | None = None
         """Answer everything with this code and sentence."""
         self.seen: list[tuple[str, str]] = []
@@ -99,6 +101,7 @@ class FakeApi:
                 web.put("/api/studios/{id}/stop", self._stop),
                 web.post("/api/studios/{id}/lifespan", self._extend),
                 web.post("/api/studios/{id}/token", self._token),
+                web.get("/api/studios/{id}/logs", self._logs),
                 web.get("/api/compute-envs", self._compute_envs),
                 web.get("/api/users", self._users),
                 web.post("/api/users", self._add_user),
@@ -177,6 +180,11 @@ class FakeApi:
         session = self.studios[request.match_info["id"]]["studioUrl"]
         url = f"{session}.studio/{self.bodies[-1]['scope']}"
         return web.json_response({"token": LOG_TOKEN, "url": url})
+
+    async def _logs(self, _: web.Request) -> web.Response:
+        if self.kept_log is None:
+            return _no(404, "There is no log.")
+        return web.Response(body=self.kept_log, content_type="text/plain")
 
     async def _templates(self, _: web.Request) -> web.Response:
         template = {
