@@ -26,6 +26,7 @@ What it does:
 - `engine_calls` its questions to engines
 - `leadership`   one reconciler at a time
 - `health_poll`  asks sessions for their health the way users reach them
+- `clipping`     cuts what agents say to a size that can be kept
 - `changes`      the one way a Studio changes
 - `events`       changes, told to whoever listens
 - `core`         what the parts above share
@@ -40,6 +41,7 @@ How it is reached:
 
 - `app`          opens, listens, closes
 - `composition`  builds the parts and hands them to each other
+- `listening`    limits of requests, and what is said of those that can't be read
 - `web`          the aiohttp application
 - `api`          the HTTP API as one table
 - `login`        credentials, login pages, the hand-over to sessions

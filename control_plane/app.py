@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from aiohttp import web
 
 from control_plane import schema
 from control_plane.api.presence import SILENCE_SECONDS
@@ -21,6 +20,7 @@ from control_plane.config import InvalidConfigError
 from control_plane.engines.local import LocalEngine
 from control_plane.events import Change, ChangeKind
 from control_plane.health_poll import EdgeProbe, HealthPoll
+from control_plane.listening import Runner, listen
 from control_plane.reconciler import Reconciler
 from control_plane.web import application
 
@@ -35,11 +35,6 @@ if TYPE_CHECKING:
     from control_plane.service import StudioService
 
 _log = structlog.get_logger()
-
-_SHUTDOWN_SECONDS = 5.0
-"""For requests under way when the server stops; a call takes milliseconds, streams are ended."""
-_KEEPALIVE_SECONDS = 75.0
-"""Longer than the edge keeps idle connections, so that the edge never writes into a closed one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +84,14 @@ async def open_plane(
         stack.push_async_callback(database.dispose)
         await schema.upgrade(database)
         parts = await compose(config, clock, database, engines)
-        runner = web.AppRunner(
-            application(parts),
-            access_log=None,
-            shutdown_timeout=_SHUTDOWN_SECONDS,
-            keepalive_timeout=_KEEPALIVE_SECONDS,
-        )
+        runner = Runner(application(parts))
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        port = await _listen(runner, config)
+        port = await listen(
+            runner, unix_socket=config.unix_socket, host=config.host, port=config.port
+        )
         _log.info("control_plane_ready", socket=str(config.unix_socket), port=port)
         yield ControlPlane(parts, port)
-
-
-async def _listen(runner: web.AppRunner, config: ControlPlaneConfig) -> int | None:
-    if config.unix_socket is not None:
-        await web.UnixSite(runner, config.unix_socket).start()
-        config.unix_socket.chmod(0o600)
-    if config.port is None:
-        return None
-    await web.TCPSite(runner, config.host, config.port).start()
-    *_, address = runner.addresses
-    return int(address[1])
 
 
 async def _sweep_presence(parts: Parts) -> None:

@@ -32,3 +32,10 @@ class ConflictError(StudiosError):
 
 class UnavailableError(StudiosError):
     """Something this depends on doesn't answer: the same request may work later."""
+
+
+class TooLargeError(StudiosError):
+    """A body above its limit."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The request's body is larger than {limit_bytes // 1024} KiB: send less.")

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from common.wire import MalformedMessageError, decode, encode
-from control_plane.api.faults import TooLargeError
+from control_plane.api.bodies import read_at_most
 from control_plane.api.route import NO_BODY, AnyRoute, Call
 from control_plane.errors import InvalidError, NotFoundError
 
@@ -65,7 +65,7 @@ def _parse_parameters(kind: type[T], request: web.Request) -> T:
 async def _read_body(route: AnyRoute, request: web.Request) -> object:
     if route.body is NO_BODY:
         return None
-    data = await _read_at_most(request, route.body_bytes_max)
+    data = await read_at_most(request, route.body_bytes_max)
     if not data.strip() and route.body_optional:
         data = b"{}"
     if not data.strip():
@@ -76,15 +76,3 @@ async def _read_body(route: AnyRoute, request: web.Request) -> object:
         raise InvalidError(f"The request's body is wrong: {error}. {_SEE}") from None
     except RecursionError:
         raise InvalidError(f"The request's body is nested too deeply. {_SEE}") from None
-
-
-async def _read_at_most(request: web.Request, limit_bytes: int) -> bytes:
-    """Return the body; nothing above the limit is ever held in memory."""
-    if (request.content_length or 0) > limit_bytes:
-        raise TooLargeError(limit_bytes)
-    chunks = bytearray()
-    async for chunk in request.content.iter_any():
-        chunks += chunk
-        if len(chunks) > limit_bytes:
-            raise TooLargeError(limit_bytes)
-    return bytes(chunks)

@@ -20,6 +20,7 @@ from control_plane.errors import (
     NotFoundError,
     RefusedError,
     StudiosError,
+    TooLargeError,
     UnavailableError,
 )
 from control_plane.login.gates import NotLoggedInError
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 
 REQUEST_ID_HEADER = "X-Request-Id"
-
-
-class TooLargeError(StudiosError):
-    """A body above its limit."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"The request's body is larger than {limit_bytes // 1024} KiB: send less.")
 
 
 _STATUS: tuple[tuple[type[StudiosError], int], ...] = (

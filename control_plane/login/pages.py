@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from control_plane.errors import RefusedError
+from control_plane.api.bodies import read_at_most
+from control_plane.errors import InvalidError, RefusedError
 from control_plane.login import html, page_sessions
 from control_plane.login.gates import Members, is_same_origin
 from control_plane.login.redirects import path_or_home
@@ -20,6 +21,10 @@ from control_plane.login.redirects import path_or_home
 if TYPE_CHECKING:
     from control_plane.login.links import LoginLinks
     from control_plane.model import Person
+
+FORM_BYTES_MAX = 16 * 1024
+"""A credential and an address to go on to."""
+FORM_FIELDS_MAX = 10
 
 _USED_UP = (
     "This login link doesn’t work any more: it was used, is older than a day, or a newer one "
@@ -57,7 +62,7 @@ class LoginPages:
 
     async def log_in(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)
-        form = dict(parse_qsl((await request.read()).decode("utf-8", "replace")))
+        form = await _read_form(request)
         then = path_or_home(form.get("next", ""))
         token, api_token = form.get("token", ""), form.get("apiToken", "")
         person: Person | None
@@ -84,3 +89,11 @@ class LoginPages:
     def _check_origin(self, request: web.Request) -> None:
         if not is_same_origin(request, self.members.origin):
             raise RefusedError(f"This form works on {self.members.origin} only: open it there.")
+
+
+async def _read_form(request: web.Request) -> dict[str, str]:
+    data = (await read_at_most(request, FORM_BYTES_MAX)).decode("utf-8", "replace")
+    try:
+        return dict(parse_qsl(data, max_num_fields=FORM_FIELDS_MAX))
+    except ValueError:
+        raise InvalidError("The login form has too many fields: open /login again.") from None

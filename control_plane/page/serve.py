@@ -24,12 +24,20 @@ class Page:
     members: Members
 
     def routes(self) -> list[web.AbstractRouteDef]:
-        return [web.get("/", self.index), web.static("/page", STATIC)]
+        return [web.get("/", self.index), web.get("/page/{name}", self.file)]
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         if await self.members.by_cookie(request) is None:
             return redirect(login_path(request.raw_path))
         return web.FileResponse(STATIC / "index.html")
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        """Answer from what is in the folder, so that no name in an address becomes a path."""
+        found = {path.name: path for path in STATIC.iterdir() if path.is_file()}
+        path = found.get(request.match_info["name"])
+        if path is None:
+            raise web.HTTPNotFound
+        return web.FileResponse(path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from control_plane.errors import StudiosError
 from control_plane.service import StudioService
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.plane import Answer, Plane
 
 NEW = {"name": "demo", "computeEnvId": "local", "dataStudioToolUrl": "jupyterlab"}
@@ -114,7 +116,9 @@ async def test_a_field_of_the_wrong_type_is_named(plane: Plane) -> None:
         ("GET", "/nothing", 404),
         ("GET", "/page/../../service.py", 404),
         ("GET", "/page/%2e%2e/serve.py", 404),
-        ("GET", "/page/", 403),
+        ("GET", "/page/", 404),
+        ("GET", f"/page/{'a' * 300}", 404),
+        ("GET", "/page/%00", 404),
         ("GET", "/api/studios/1234abcd", 404),
         ("GET", "/api/studios/not-an-id", 404),
         ("GET", "/api/studios/%00", 404),
@@ -203,6 +207,40 @@ async def test_odd_login_forms_log_nobody_in(plane: Plane, content_type: str, ra
     answer = await somebody.call("POST", "/login", raw=raw)
     assert answer.status == 401
     assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("raw", [b"a" * 17_000, b"&".join([b"x=y"] * 100)])
+async def test_a_login_form_is_small(plane: Plane, raw: bytes) -> None:
+    somebody = plane.nobody.with_headers(Origin="http://studio.localhost:9191")
+    answer = await somebody.call("POST", "/login", raw=raw)
+    assert answer.status in {400, 413}
+    assert is_sentence(answer)
+
+
+async def test_kilobytes_of_foreign_cookies_lock_nobody_out(plane: Plane) -> None:
+    browser = await plane.browser()
+    cookies = f"{'x' * 9000}=y; {browser.headers['Cookie']}; more={'x' * 40_000}"
+    assert (await browser.with_headers(Cookie=cookies).get("/api/user-info")).status == 200
+
+
+@pytest.mark.parametrize("wrong", ["x" * 70_000, "\x7f\x01"])
+async def test_a_head_that_cant_be_read_is_repeated_nowhere(
+    plane: Plane,
+    folder: Path,
+    wrong: str,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reader, writer = await asyncio.open_unix_connection(folder / "s")
+    writer.write(f"GET / HTTP/1.1\r\nCookie: the-secret={wrong}\r\nHost: x\r\n\r\n".encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    assert answer.split()[1] == "400"
+    told = capsys.readouterr()
+    for text in (answer, told.out, told.err, caplog.text):
+        assert "the-secret" not in text
+        assert "xxxx" not in text
+    assert "delete the cookies" in answer
 
 
 async def test_a_bug_is_a_500_with_an_id_and_says_nothing_else(
