@@ -34,6 +34,10 @@ class CookieNames:
         """Return the Set-Cookie value for a connect token."""
         return self._set(self.connect, token.encode(), CONNECT_SECONDS)
 
+    def drop_connect(self) -> bytes:
+        """Return the Set-Cookie value that makes the browser forget its connect token."""
+        return self._set(self.connect, b"", 0)
+
     def set_nonce(self, nonce: str) -> bytes:
         return self._set(self.nonce, nonce.encode(), NONCE_SECONDS)
 

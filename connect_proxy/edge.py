@@ -91,6 +91,7 @@ class Edge:
                 names=CookieNames.for_scheme(config.public_scheme),
                 control_plane=self.control_plane,
                 grants=self.grants,
+                directory=self.directory,
             ),
             presence=self.presence,
             renewals=Renewals(self.control_plane, self.grants, self.tasks),

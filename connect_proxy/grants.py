@@ -38,17 +38,28 @@ class Grants:
     def now(self) -> float:
         return self._clock.now().timestamp()
 
-    def find(self, tokens: tuple[str, ...], host: str) -> Grant | None:
-        """Return the first of `tokens` that is valid for `host` now, or None."""
-        for token in tokens:
-            grant = self._grants.get((token, host))
-            if grant is None:
-                grant = self.check(token, host)
-            else:
-                self._grants.move_to_end((token, host))
-            if grant is not None and grant.claims.exp > self.now():
-                return grant
-        return None
+    def find(self, tokens: tuple[str, ...], host: str, access_version: int = 0) -> Grant | None:
+        """Return the best of `tokens` that is valid for `host` now, or None.
+
+        Best is one that lets its person in as things are now: a sibling session's page may have
+        planted others beside it, which must not win by coming first.
+        """
+        if len(tokens) == 1:
+            return self._valid(tokens[0], host)
+        return next(iter(self.candidates(tokens, host, access_version)), None)
+
+    def candidates(self, tokens: tuple[str, ...], host: str, access_version: int) -> list[Grant]:
+        """Return all of `tokens` that are valid for `host` now, best first, else in order."""
+        valid = [grant for token in tokens if (grant := self._valid(token, host)) is not None]
+        return sorted(valid, key=lambda g: (bool(g.claims.refused), g.claims.av < access_version))
+
+    def _valid(self, token: str, host: str) -> Grant | None:
+        grant = self._grants.get((token, host))
+        if grant is None:
+            grant = self.check(token, host)
+        else:
+            self._grants.move_to_end((token, host))
+        return grant if grant is not None and grant.claims.exp > self.now() else None
 
     def check(self, token: str, host: str) -> Grant | None:
         """Verify and remember one token."""

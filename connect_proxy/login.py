@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from connect_proxy.cookies import CookieJar, CookieNames
     from connect_proxy.grants import Grants
     from connect_proxy.routing import SessionRoute
+    from connect_proxy.sessions import SessionDirectory
 
 CALLBACK_PATH = b"/_connect/callback"
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -62,11 +63,13 @@ class Login:
         names: CookieNames,
         control_plane: ControlPlane,
         grants: Grants,
+        directory: SessionDirectory,
     ) -> None:
         self._platform_origin = platform_origin
         self._names = names
         self._control_plane = control_plane
         self._grants = grants
+        self._directory = directory
 
     def begin(self, head: RequestHead, route: SessionRoute, jar: CookieJar) -> Reply:
         """Redirect a navigation to the control plane."""
@@ -84,9 +87,10 @@ class Login:
         code, state = fields.get("code", [""])[0], fields.get("state", [""])[0]
         target = safe_return(fields.get("return", ["/"])[0])
         again = Action("Open the session again", target)
-        if self._grants.find(jar.connect, route.host) is not None:
-            return redirect(target)  # the way back with the browser's back button
+        signed_in = self._is_signed_in(route, jar)
         if not any(hmac.compare_digest(state.encode(), nonce.encode()) for nonce in jar.nonce):
+            if signed_in:
+                return redirect(target)
             return self._failed(
                 400,
                 "The sign-in was begun in another browser or too long ago, or this one keeps no "
@@ -97,6 +101,8 @@ class Login:
         try:
             token = await self._control_plane.redeem(code, route.host)
         except TokenRefusedError:
+            if signed_in:
+                return redirect(target)
             return self._failed(
                 400,
                 "The sign-in code was used already or is too old. Open the session again.",
@@ -112,6 +118,18 @@ class Login:
                 502, "The platform's answer was not signed by it. Try again.", again, request_id
             )
         return redirect(target, self._names.set_connect(token))
+
+    def _is_signed_in(self, route: SessionRoute, jar: CookieJar) -> bool:
+        """Whether the page would let this browser in: then an old code or nonce doesn't matter.
+
+        That is the way back with the browser's back button. A code that is good goes first all the
+        same: somebody else may have signed in on this browser. A token that the page would refuse,
+        or ask about, must not count: it would send the browser to and fro without end.
+        """
+        session = self._directory.get(route.session_id)
+        version = session.access_version if session is not None else 0
+        grant = self._grants.find(jar.connect, route.host, version)
+        return grant is not None and not grant.claims.refused and grant.claims.av >= version
 
     def _failed(self, status: int, sentence: str, action: Action, request_id: str) -> Reply:
         return error(

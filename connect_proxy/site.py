@@ -14,6 +14,7 @@ The usual request takes no await: everything it needs is in memory.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from common.http1.join import join
@@ -163,14 +164,17 @@ class EdgeSite:
             return self._refusals.refuse(
                 downstream, head, 404, "reserved", "There is nothing here."
             )
-        grant = self._grants.find(jar.connect, place.host)
+        session = self._directory.get(place.session_id)
+        version = session.access_version if session is not None else 0
+        grant = self._grants.find(jar.connect, place.host, version)
         if grant is None:
             return self._signed_out(downstream, head, place, jar)
-        session = self._directory.get(place.session_id)
-        stale = session is not None and session.access_version > grant.claims.av
-        if stale or self._grants.now() > grant.renew_at:
-            return Later(self._renewed(downstream, head, place, jar, grant, stale=stale))
+        if self._is_aged(grant, version):
+            return Later(self._renewed(downstream, head, place, jar, version))
         return self._granted(downstream, head, place, jar, grant, ())
+
+    def _is_aged(self, grant: Grant, version: int) -> bool:
+        return grant.claims.av < version or self._grants.now() > grant.renew_at
 
     def _signed_out(
         self, downstream: Downstream, head: RequestHead, place: SessionRoute, jar: cookies.CookieJar
@@ -191,28 +195,39 @@ class EdgeSite:
         head: RequestHead,
         place: SessionRoute,
         jar: cookies.CookieJar,
-        grant: Grant,
-        *,
-        stale: bool,
+        version: int,
     ) -> Reply | Forward | Switch:
-        """Go on with a renewed token; an old one will do while nobody's rights have changed."""
-        session = self._directory.get(place.session_id)
-        version = session.access_version if session is not None else 0
-        fresh = await self._renewals.renew(grant, place.host, version)
-        if fresh is None:
-            return self._signed_out(downstream, head, place, jar)
-        if fresh is grant:
-            if stale:
-                return self._refusals.refuse(
-                    downstream,
-                    head,
-                    503,
-                    "unverified",
-                    "Access to this session was changed and can't be checked right now. Try again.",
-                )
-            return self._granted(downstream, head, place, jar, grant, ())
-        set_cookie = self._names.set_connect(fresh.token)
-        return self._granted(downstream, head, place, jar, fresh, (set_cookie,))
+        """Go on with a renewed token; an old one will do while nobody's rights have changed.
+
+        The first candidate that lets its person in counts; what a sibling planted must not.
+        """
+        refused: Grant | None = None
+        unverified = False
+        for grant in self._grants.candidates(jar.connect, place.host, version):
+            fresh: Grant | None = grant
+            if self._is_aged(grant, version):
+                fresh = await self._renewals.renew(grant, place.host, version)
+            if fresh is None:
+                continue
+            if fresh is grant and grant.claims.av < version:
+                unverified = True
+            elif fresh.claims.refused:
+                refused = refused or fresh
+            else:
+                renewed = () if fresh is grant else (self._names.set_connect(fresh.token),)
+                return self._granted(downstream, head, place, jar, fresh, renewed)
+        if refused is not None:
+            return self._granted(downstream, head, place, jar, refused, ())
+        if unverified:
+            return self._refusals.refuse(
+                downstream,
+                head,
+                503,
+                "unverified",
+                "Access to this session was changed and can't be checked right now. Try again.",
+            )
+        reply = self._signed_out(downstream, head, place, jar)
+        return replace(reply, headers=(*reply.headers, (b"Set-Cookie", self._names.drop_connect())))
 
     def _granted(
         self,

@@ -37,7 +37,15 @@ class Bench:
         self.verifier = TokenVerifier(self.signer.public_keys(), self.clock)
         self.grants = Grants(self.verifier, self.clock)
 
-    def token(self, host: str = HOST, *, seconds: float = 3600, sub: int = 7) -> str:
+    def token(
+        self,
+        host: str = HOST,
+        *,
+        seconds: float = 3600,
+        sub: int = 7,
+        av: int = 1,
+        refused: str = "",
+    ) -> str:
         now = self.signer.now()
         return self.signer.sign(
             ConnectClaims(
@@ -47,7 +55,8 @@ class Bench:
                 sub=sub,
                 name="n",
                 sid="x",
-                av=1,
+                av=av,
+                refused=refused,
             )
         )
 
@@ -78,6 +87,16 @@ def test_the_first_valid_one_of_several_counts(bench: Bench) -> None:
         grant = bench.grants.find(tokens, HOST)
         assert grant is not None
         assert grant.token == good
+
+
+def test_one_that_lets_in_now_beats_those_planted_before_it(bench: Bench) -> None:
+    refused, old, good = bench.token(refused="No."), bench.token(av=1), bench.token(av=2)
+    for tokens in ((refused, old, good), (good, refused, old), ("bad", old, refused, good)):
+        grant = bench.grants.find(tokens, HOST, 2)
+        assert grant is not None
+        assert grant.token == good
+    ranked = bench.grants.candidates((refused, old, "bad", good), HOST, 2)
+    assert [grant.token for grant in ranked] == [good, old, refused]
 
 
 async def test_a_token_ends_with_its_time_also_when_remembered(bench: Bench) -> None:

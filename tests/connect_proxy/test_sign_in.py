@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.rig import OTHER, SESSION, Rig, running_rig
+from tests.support.rig import OTHER, SESSION, Rig, running_rig, until
 from tests.support.visits import (
     NAVIGATION,
     field,
@@ -85,6 +85,65 @@ async def test_the_back_button_after_signing_in_leads_to_the_page(rig: Rig) -> N
     response = await rig.ask(raw)
     assert status(response) == 302
     assert field(response, "Location") == "/lab"
+
+
+async def raise_access_version(rig: Rig) -> None:
+    rig.platform.add(SESSION, access_version=2)
+    await until(lambda: rig.edge.directory.get(SESSION).access_version == 2)  # type: ignore[union-attr]
+
+
+async def test_another_person_who_signs_in_on_the_same_browser_gets_in(rig: Rig) -> None:
+    for planted in (rig.cookie(user=8), f"{rig.cookie(user=8)}; {rig.cookie(user=9)}"):
+        rig.platform.gone |= {8, 9}
+        code = rig.platform.code(SESSION, user=7)
+        cookie = f"{planted}; studio-nonce={'n' * 32}"
+        raw = rig.request(
+            f"/_connect/callback?code={code}&return=/lab&state={'n' * 32}",
+            *NAVIGATION,
+            cookie=cookie,
+        )
+        response = await rig.ask(raw)
+        assert field(response, "Location") == "/lab"
+        fresh = field(response, "Set-Cookie").partition(";")[0]
+        assert b"X-Connect-Sub: 7" in await rig.ask(rig.request("/lab", cookie=fresh))
+
+
+async def test_the_callback_sends_nobody_to_a_page_that_would_send_them_back(rig: Rig) -> None:
+    rig.platform.refused[9] = "Ask ada."
+    refused, old = rig.cookie(user=9), rig.cookie(user=7)
+    await raise_access_version(rig)
+    for cookie in (old, refused):
+        used = rig.request(
+            "/_connect/callback?code=used&return=/&state=x", *NAVIGATION, cookie=cookie
+        )
+        assert status(await rig.ask(used)) == 400
+        matching = used.replace(b"state=x", b"state=" + b"n" * 32).replace(
+            b"Cookie: ", b"Cookie: studio-nonce=" + b"n" * 32 + b"; "
+        )
+        assert status(await rig.ask(matching)) == 400
+
+
+async def test_a_cookie_that_is_dead_is_taken_from_the_browser(rig: Rig) -> None:
+    rig.platform.gone.add(7)
+    old = rig.cookie()
+    await raise_access_version(rig)
+    response = await rig.ask(rig.request("/lab", *NAVIGATION, cookie=old))
+    assert status(response) == 302
+    assert b"\r\nSet-Cookie: studio-connect=; Path=/; Max-Age=0;" in response
+
+
+async def test_dead_or_refused_cookies_beside_a_good_one_do_no_harm(rig: Rig) -> None:
+    dead, refused, old = rig.cookie(user=8), rig.cookie(user=9), rig.cookie(user=7)
+    rig.platform.gone.add(8)
+    rig.platform.refused[9] = "Ask ada."
+    await raise_access_version(rig)
+    current_refused = rig.cookie(user=9)
+    for good in (old, rig.cookie(user=7)):
+        for planted in (dead, refused, current_refused, f"{dead}; {refused}; {current_refused}"):
+            for cookie in (f"{planted}; {good}", f"{good}; {planted}"):
+                response = await rig.ask(rig.request("/lab", cookie=cookie))
+                assert status(response) == 200
+                assert b"X-Connect-Sub: 7" in response
 
 
 async def test_signing_in_leads_to_this_host_only(rig: Rig) -> None:
