@@ -83,7 +83,7 @@ def _handlers(parts: Parts) -> Handlers:
         studios=StudioHandlers(service, presenter, parts.desk),
         people=PeopleHandlers(service, parts.desk, parts.members.api_tokens),
         workspace=WorkspaceHandlers(service),
-        events=EventHandlers(service, presenter, parts.bus, streams),
+        events=EventHandlers(service, presenter, parts.bus, streams, parts.members),
         agents=AgentHandlers(service, streams),
         edges=EdgeHandlers(service, connect_tokens, parts.presence, parts.bus, streams),
         operations=Operations(parts.database, streams, parts.clock),

@@ -10,7 +10,8 @@ import msgspec
 
 from common.ids import RunNumber, SessionId
 from control_plane.api.route import Call, Parameters
-from control_plane.errors import RefusedError
+from control_plane.errors import NotFoundError, RefusedError
+from control_plane.login.gates import NotLoggedInError
 
 if TYPE_CHECKING:
     from common.messages import DesiredState, StatusReport
@@ -47,9 +48,12 @@ class AgentHandlers:
                 f"This agent's token is for run {run} of session {session_id}, not for run "
                 f"{report.run_number} of {report.session_id}."
             )
-        return await self.service.record_report(
-            session_id, run, report, token_issued_at=_issued_at(call.who)
-        )
+        try:
+            return await self.service.record_report(
+                session_id, run, report, token_issued_at=_issued_at(call.who)
+            )
+        except NotFoundError:
+            raise _deleted(session_id) from None
 
     async def wait_desired(
         self, call: Call[AgentClaims, DesiredParameters, None]
@@ -57,14 +61,27 @@ class AgentHandlers:
         """Answer as soon as the desired state's version is another; 204 if it stays."""
         desired: DesiredState | None = None
         async with self.streams.until_closed():
-            desired = await self.service.wait_desired(
+            desired = await self._desired(call)
+        return desired
+
+    async def _desired(
+        self, call: Call[AgentClaims, DesiredParameters, None]
+    ) -> DesiredState | None:
+        try:
+            return await self.service.wait_desired(
                 SessionId(call.who.sid),
                 RunNumber(call.who.run),
                 after=call.parameters.after,
                 wait_seconds=0.0 if self.streams.is_full else call.parameters.wait_seconds,
                 token_issued_at=_issued_at(call.who),
             )
-        return desired
+        except NotFoundError:
+            raise _deleted(SessionId(call.who.sid)) from None
+
+
+def _deleted(session_id: SessionId) -> NotLoggedInError:
+    """The token outlives its Studio, and is worth nothing any more."""
+    return NotLoggedInError(f"The Studio {session_id} was deleted, and its agents' tokens with it.")
 
 
 def _issued_at(claims: AgentClaims) -> datetime:

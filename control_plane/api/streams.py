@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
-OPEN_MAX = 2000
-"""Streams and long polls at a time; each holds a descriptor. Far above one machine's sessions."""
+OPEN_MAX = 900
+"""Streams and long polls at a time; each holds one of the 1024 connections that an edge keeps to
+us, and what is left is for calls that end. Far above one machine's sessions."""
+
+
+class StreamIsOverError(Exception):
+    """Raised by a stream's beat when its reader may read no more."""
 
 
 class Streams:
@@ -64,12 +69,14 @@ class Streams:
         *,
         heartbeat: bytes,
         heartbeat_seconds: float,
+        check: Callable[[], Awaitable[None]] | None = None,
     ) -> web.StreamResponse:
         """Answer `request` with what `write` writes, until the client is gone or the server stops.
 
-        `write` returning ends the stream too. A bug in it can't become a status any more, the
-        head is out: it is logged and the connection cut, so that the client sees a broken stream
-        and not an ended one.
+        `write` returning ends the stream too, and so does StreamIsOverError from it or from
+        `check`, which is called before each heartbeat. A bug in them can't become a status any
+        more, the head is out: it is logged and the connection cut, so that the client sees a
+        broken stream and not an ended one.
         """
         response = web.StreamResponse(
             headers={
@@ -81,11 +88,11 @@ class Streams:
         await response.prepare(request)
         try:
             async with self.until_closed(), asyncio.TaskGroup() as group:
-                beats = group.create_task(self._beat(response, heartbeat, heartbeat_seconds))
+                beats = group.create_task(self._beat(response, heartbeat, heartbeat_seconds, check))
                 await write(response)
                 beats.cancel()
-        except* ConnectionError:
-            pass  # the client left; the usual end
+        except* (ConnectionError, StreamIsOverError):
+            pass  # the client left, the usual end; or must
         except* Exception as errors:  # noqa: BLE001 - see the docstring
             _log.error("stream_failed", path=request.path, exc_info=errors)
             if request.transport is not None:
@@ -93,10 +100,16 @@ class Streams:
         return response
 
     async def _beat(
-        self, response: web.StreamResponse, heartbeat: bytes, interval_seconds: float
+        self,
+        response: web.StreamResponse,
+        heartbeat: bytes,
+        interval_seconds: float,
+        check: Callable[[], Awaitable[None]] | None,
     ) -> None:
         while True:
             await self._clock.sleep(interval_seconds)
+            if check is not None:
+                await check()
             await response.write(heartbeat)
 
     async def close(self) -> None:

@@ -92,3 +92,11 @@ async def test_a_long_poll_ends_with_204_if_nothing_changes(plane: Plane) -> Non
         await until(lambda: plane.clock.sleeping > before, what="the poll waits")
         await plane.clock.advance(30)
     assert waiting.result().status == 204
+
+
+async def test_the_token_of_a_deleted_studio_is_refused(plane: Plane) -> None:
+    session_id = await plane.add()
+    agent = plane.agent(session_id)
+    assert (await plane.admin.delete(f"/api/studios/{session_id}")).status == 204
+    for answer in (await agent.put(STATUS, plane.report(session_id)), await agent.get(DESIRED)):
+        assert (answer.status, "was deleted" in answer.message) == (401, True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from common.edge_messages import FEED_HEARTBEAT_SECONDS, Connection, PresenceReport
 from common.ids import SessionId
+from control_plane.api.events import HEARTBEAT_SECONDS, PER_PERSON_MAX
 from control_plane.events import BACKLOG_MAX, Change, ChangeKind
 from control_plane.schema import studios
 from tests.support.plane import ORIGIN, Plane, Somebody, open_test_plane, until
@@ -109,6 +110,46 @@ async def test_the_stream_ends_with_the_membership(plane: Plane) -> None:
         async with asyncio.timeout(10):
             rest = await content.read()
         assert b"data" not in rest
+
+
+async def test_the_stream_ends_with_its_api_token_even_in_silence(plane: Plane) -> None:
+    made = (await plane.admin.post("/api/tokens", {"name": "script"})).body
+    script = plane.nobody.with_headers(Authorization=f"Bearer {made['accessKey']}")
+    before = plane.clock.sleeping
+    async with stream(script, "/api/events") as content:
+        await line(content)
+        await plane.admin.delete(f"/api/tokens/{made['token']['id']}")
+        await until(lambda: plane.clock.sleeping > before, what="the heart sleeps")
+        await plane.clock.advance(HEARTBEAT_SECONDS)
+        async with asyncio.timeout(10):
+            assert await content.read() == b"\n"
+
+
+async def test_the_stream_ends_with_its_page_session(plane: Plane) -> None:
+    browser = await plane.browser()
+    async with stream(browser, "/api/events") as content:
+        await line(content)
+        await browser.post("/logout")
+        await plane.add()
+        async with asyncio.timeout(10):
+            assert await content.read() == b"\n"
+
+
+async def test_nobody_takes_all_streams_for_themselves(plane: Plane) -> None:
+    viewer = await plane.member("view")
+    async with AsyncExitStack() as open_streams:
+        for _ in range(PER_PERSON_MAX):
+            content = await open_streams.enter_async_context(stream(viewer, "/api/events"))
+            await line(content)
+        refused = await viewer.get("/api/events")
+        assert (refused.status, "close a tab" in refused.message) == (503, True)
+        async with stream(plane.admin, "/api/events"):
+            pass
+    streams = plane.plane.parts.streams
+    await plane.add()  # a reader that left is noticed by writing
+    await until(lambda: streams.open == 0, what="the streams end")
+    async with stream(viewer, "/api/events"):
+        pass
 
 
 async def test_silence_is_broken_by_heartbeats(plane: Plane) -> None:
