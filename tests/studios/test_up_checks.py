@@ -12,12 +12,14 @@ import pytest
 from common.secret import Secret
 from studios.credentials import load_local
 from studios.failures import CommandError
-from studios.up import checks, folder
+from studios.up import checks, command, folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from studios.surroundings import Surroundings
+    from studios.up.plan import Plan
     from tests.studios.conftest import Studios
 
 TEMPLATE = """
@@ -148,6 +150,38 @@ async def test_an_empty_folder_name_is_refused_and_nothing_made(
         assert result.exit_code == 2
         assert "--data-dir is empty" in result.stderr
     assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def umask_restored() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+async def test_whatever_is_made_while_it_runs_is_for_its_owner_only(
+    studios: Studios, tmp_path: Path, umask_restored: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_a_database(plan: Plan, _: Surroundings) -> int:
+        (plan.data_dir / "studios.db").touch()
+        return 0
+
+    monkeypatch.setattr(checks, "check_all", lambda _: None)
+    monkeypatch.setattr(command, "_run", make_a_database)
+    monkeypatch.chdir(tmp_path)
+    result = await studios("up", "--data-dir", "relative")
+    assert (result.exit_code, result.stderr) == (0, f"Everything is kept in {tmp_path}/relative.\n")
+    assert os.stat("relative/studios.db").st_mode & 0o777 == 0o600
+
+
+async def test_the_folder_of_the_environment_is_the_default(
+    studios: Studios, tmp_path: Path, umask_restored: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Path] = []
+    monkeypatch.setattr(checks, "check_all", lambda plan: used.append(plan.data_dir))
+    monkeypatch.setattr(command, "_run", lambda *_: 0)
+    assert (await studios("up")).exit_code == 0
+    assert used == [tmp_path / "data"]
 
 
 def test_a_folder_made_beforehand_is_closed_to_others(tmp_path: Path) -> None:
