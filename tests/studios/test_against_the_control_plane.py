@@ -105,6 +105,13 @@ async def test_templates_can_be_added_from(desk: Desk) -> None:
     assert found["templates"][0]["name"] == "jupyterlab"  # type: ignore[index]
 
 
+async def test_a_studio_that_never_ran_left_no_log(desk: Desk) -> None:
+    await desk.plane.add("genome")
+    result = await desk("logs", "genome")
+    assert result.exit_code == 1
+    assert "left no log" in result.stderr
+
+
 async def test_a_log_that_cannot_be_reached_says_so(desk: Desk) -> None:
     await desk.plane.run(await desk.plane.add("genome"))
     result = await desk("logs", "genome")
