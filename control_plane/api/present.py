@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from common.ids import UserId
 from common.templates import TemplateSupport, parse_tag, support
 from control_plane.access import Action, Allowed, may
@@ -34,6 +36,27 @@ _STUDIO_ACTIONS = (
     Action.EXTEND,
     Action.CONNECT,
 )
+
+
+_INSIDERS = (Action.EDIT, Action.CONNECT)
+"""Who may do one of these may know what a Studio's variables hold and what its tool says."""
+
+
+def is_insider(person: Person, studio: Studio) -> bool:
+    return any(isinstance(may(person, action, studio), Allowed) for action in _INSIDERS)
+
+
+def for_outsiders(shape: shapes.StudioShape) -> shapes.StudioShape:
+    """Leave out what may hold secrets: values of variables, and words of the tool."""
+    replace = msgspec.structs.replace
+    hidden = dict.fromkeys(shape.configuration.environment, "")
+    return replace(
+        shape,
+        configuration=replace(shape.configuration, environment=hidden),
+        progress=tuple(replace(step, warnings=()) for step in shape.progress),
+        tool=None if shape.tool is None else replace(shape.tool, last_lines=()),
+        warnings=(),
+    )
 
 
 def allowed_actions(person: Person, studio: Studio) -> tuple[str, ...]:
@@ -68,7 +91,7 @@ class Presenter:
         people |= {UserId(c.user_id) for found in connected.values() for c in found}
         names = await members.names(self.database, frozenset(people))
         envs = {env.id: env for env in await self.service.compute_envs(person)}
-        return tuple(
+        shown = [
             self._shape(
                 studio,
                 allowed_actions(person, studio),
@@ -77,6 +100,10 @@ class Presenter:
                 envs.get(studio.compute_env_id),
             )
             for studio in studios
+        ]
+        return tuple(
+            shape if is_insider(person, studio) else for_outsiders(shape)
+            for studio, shape in zip(studios, shown, strict=True)
         )
 
     def template(self, name: str) -> shapes.TemplateShape:
