@@ -28,6 +28,7 @@ from control_plane.validation import (
     StartStudio,
     UpdateStudio,
     World,
+    normal,
     parse_template,
     problems_of_create,
     problems_of_name,
@@ -105,6 +106,7 @@ class StudioService(AgentCommands, EdgeCommands, WorkspaceCommands):
     async def validate_name(self, person: Person, name: str) -> None:
         """InvalidError if it is no name, ConflictError if it is taken."""
         require(person, Action.READ)
+        name = normal(name)
         _raise(problems_of_name(name))
         async with self._core.store.read() as transaction:
             await _require_free(transaction, name)
@@ -114,6 +116,7 @@ class StudioService(AgentCommands, EdgeCommands, WorkspaceCommands):
     async def create(self, person: Person, request: CreateStudio, *, auto_start: bool) -> Studio:
         """Add a Studio; with `auto_start` start it, too, or add nothing."""
         require(person, Action.CREATE)
+        request = msgspec.structs.replace(request, name=normal(request.name))
         async with self._core.changes.write() as changes:
             transaction = changes.transaction
             world = await self._world(transaction)
@@ -148,6 +151,8 @@ class StudioService(AgentCommands, EdgeCommands, WorkspaceCommands):
 
     async def update(self, person: Person, session_id: SessionId, request: UpdateStudio) -> Studio:
         """Change what the request names. Access and labels at any time, the rest when stopped."""
+        if request.name is not None:
+            request = msgspec.structs.replace(request, name=normal(request.name))
         async with self._core.changes.write() as changes:
             transaction = changes.transaction
             studio = await find_studio(transaction, session_id, lock=True)

@@ -17,7 +17,12 @@ from control_plane.model import (
     Role,
     WorkspaceSettings,
 )
-from control_plane.validation import problems_of_settings, problems_of_user_name
+from control_plane.validation import (
+    normal,
+    problems_of_settings,
+    problems_of_text,
+    problems_of_user_name,
+)
 
 if TYPE_CHECKING:
     from common.ids import UserId
@@ -65,7 +70,9 @@ class WorkspaceCommands:
         A name means one person for ever, so that Studios keep their owner. Bringing a former member
         back therefore gives access to their private Studios, and only an Owner may do it.
         """
-        if problems := problems_of_user_name(name):
+        name = normal(name)
+        problems = problems_of_user_name(name) + problems_of_text(email or "", what="The address")
+        if problems:
             raise InvalidError(" ".join(problems))
         _require_over(actor, role)
         async with self._core.changes.write() as changes:

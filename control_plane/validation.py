@@ -37,10 +37,14 @@ GPU_MAX = 16
 MEMORY_MIB_MIN = 256  # an IDE does not start in less
 MEMORY_MIB_MAX = 4 * 1024**2
 VARIABLES_MAX = 200
+IDS_MAX = 1000
+"""Allowed users, or labels, of one Studio."""
 VARIABLE_BYTES_MAX = 32 * 1024  # one argument of execve is limited to 128 KiB, all to about 2 MiB
 RESERVED_PREFIX = "CONNECT_"
 """Variables that the agent sets for the tool."""
 
+_UNSEEN = {"Cc", "Cf", "Cs"}
+"""Control, format (direction marks, joiners: two names that look the same) and half characters."""
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -134,10 +138,29 @@ def problems_of_start(request: StartStudio, world: World) -> list[str]:
 
 
 def problems_of_settings(settings: WorkspaceSettings) -> list[str]:
-    problems = list(_hours(settings.lifespan_hours))
+    problems = [
+        *_hours(settings.lifespan_hours),
+        *problems_of_text(settings.container_repository, what="containerRepository"),
+        *problems_of_text(settings.name_strategy, what="nameStrategy"),
+    ]
     if settings.running_sessions_max is not None and settings.running_sessions_max < 1:
         problems.append("The limit of running sessions is at least 1: leave it out for no limit.")
     return problems
+
+
+def normal(name: str) -> str:
+    """One spelling of what looks the same: names are unique, and typed by people."""
+    return unicodedata.normalize("NFC", name)
+
+
+def has_control(text: str) -> bool:
+    """Whether text holds characters that nobody sees, or that end a line."""
+    return any(unicodedata.category(character) in _UNSEEN for character in text)
+
+
+def problems_of_text(text: str, *, what: str) -> list[str]:
+    """What is wrong with a short text that is kept and shown, and nothing more."""
+    return [f"{what} contains a control character: remove it."] if has_control(text) else []
 
 
 def problems_of_name(name: str) -> list[str]:
@@ -146,7 +169,7 @@ def problems_of_name(name: str) -> list[str]:
         return ["The name is empty: give the Studio a name."]
     if len(name) > NAME_LENGTH_MAX:
         return [f"The name has {len(name)} characters: shorten it to {NAME_LENGTH_MAX}."]
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+    if has_control(name):
         return ["The name contains a control character: use letters, digits and punctuation."]
     if name != name.strip():
         return ["The name begins or ends with a space: remove it."]
@@ -248,11 +271,17 @@ def _resources(*, cpu: int | None, memory: int | None, gpu: int | None) -> Itera
 
 
 def _people(ids: tuple[UserId, ...], world: World) -> Iterator[str]:
+    if len(ids) > IDS_MAX:
+        yield f"{len(ids)} allowed users are too many: name {IDS_MAX} at most."
+        return
     for user_id in sorted(set(ids) - world.user_ids):
         yield f"There is no user {user_id} in this workspace: take the id from the list of users."
 
 
 def _labels(ids: tuple[LabelId, ...], world: World) -> Iterator[str]:
+    if len(ids) > IDS_MAX:
+        yield f"{len(ids)} labels are too many: use {IDS_MAX} at most."
+        return
     for label_id in sorted(set(ids) - world.label_ids):
         yield f"There is no label {label_id}: take the id from the list of labels."
 

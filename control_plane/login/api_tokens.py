@@ -13,6 +13,7 @@ from control_plane.login import members, opaque
 from control_plane.login.database import reading
 from control_plane.schema import api_tokens, users
 from control_plane.store_people import PeopleTable
+from control_plane.validation import problems_of_text
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -48,6 +49,8 @@ class ApiTokens:
 
     async def create(self, user_id: UserId, name: str) -> tuple[ApiToken, Secret]:
         """Return a new token and its text, which is never to be had again."""
+        if problems := problems_of_text(name, what="The token's name"):
+            raise InvalidError(" ".join(problems))
         text = opaque.generate(opaque.API_TOKEN_PREFIX)
         now = self.clock.now()
         async with self.database.begin() as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 if TYPE_CHECKING:
@@ -183,3 +184,54 @@ async def test_a_private_studio_is_its_owners(plane: Plane) -> None:
     assert (await admin.get(f"/api/studios/{session_id}")).body["allowedActions"] == [
         "delete", "label", "start", "stop", "extend",
     ]  # fmt: skip
+
+
+async def test_what_may_hold_secrets_is_for_people_inside(plane: Plane) -> None:
+    variables = {"environment": {"PASSWORD": "hunter2"}}
+    session_id = await plane.add(isPrivate=True, configuration=variables)
+    number = await plane.start(session_id)
+    report = plane.report(session_id, run=number)
+    said = msgspec.structs.replace(
+        report,
+        warnings=("hunter2",),
+        tool=msgspec.structs.replace(report.tool, last_lines=("hunter2",)),
+    )
+    await plane.agent(session_id, number).put("/api/agent/v1/status", said)
+    inside = await plane.admin.get(f"/api/studios/{session_id}")
+    assert inside.body["configuration"]["environment"] == {"PASSWORD": "hunter2"}
+    assert inside.body["tool"]["lastLines"] == inside.body["warnings"] == ["hunter2"]
+    for role in ("admin", "view"):
+        outsider = await plane.member(role)
+        for path in (f"/api/studios/{session_id}", "/api/studios"):
+            answer = await outsider.get(path)
+            assert "PASSWORD" in answer.text
+            assert "hunter2" not in answer.text
+
+
+async def test_names_that_look_the_same_are_the_same(plane: Plane) -> None:
+    await plane.add("caf\u00e9")
+    body = {"name": "cafe\u0301", "computeEnvId": "local", "dataStudioToolUrl": "jupyterlab"}
+    assert (await plane.admin.post("/api/studios", body)).status == 409
+    for unseen in ("a\u200bb", "a\u202eb", "a\u200db"):
+        assert (await plane.admin.post("/api/studios", {**body, "name": unseen})).status == 400
+        user = {"name": unseen, "role": "view"}
+        assert (await plane.admin.post("/api/users", user)).status == 400
+
+
+async def test_nothing_that_is_kept_holds_characters_nobody_sees(plane: Plane) -> None:
+    settings = "/api/orgs/1/workspaces/1/settings/studios"
+    user = {"name": "eve", "role": "view", "email": "e\u0000@x"}
+    for answer in (
+        await plane.admin.post("/api/tokens", {"name": "a\u0000b"}),
+        await plane.admin.post("/api/users", user),
+        await plane.admin.put(settings, {"containerRepository": "x\u0000"}),
+        await plane.admin.put(settings, {"nameStrategy": "x\n"}),
+    ):
+        assert (answer.status, "control character" in answer.message) == (400, True)
+
+
+async def test_lists_of_people_and_labels_have_an_end(plane: Plane) -> None:
+    session_id = await plane.add()
+    for field in ("allowedUserIds", "labelIds"):
+        answer = await plane.admin.put(f"/api/studios/{session_id}", {field: [1] * 1001})
+        assert (answer.status, "too many" in answer.message) == (400, True)
