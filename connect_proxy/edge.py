@@ -150,6 +150,7 @@ class Edge:
 
     async def close(self) -> None:
         self.listener.abort()
+        self.presence.close()
         await self.tasks.close()
         self.tunnels.close()
         self.platform.close()

@@ -92,8 +92,12 @@ class Gates:
             return self._refusals.refuse(
                 downstream, head, 401, "agent_token", f"{error}".capitalize() + "."
             )
-        tunnels = self._tunnels.of(session_id)
         session = self._directory.get(session_id)
+        if session is None and self._directory.known:
+            return self._refusals.refuse(
+                downstream, head, 404, "agent_session", "There is no such session."
+            )
+        tunnels = self._tunnels.of(session_id)
         run = RunNumber(claims.run)
         newest = session.run_number if session is not None else 0
         if run < newest or not tunnels.admit(run):

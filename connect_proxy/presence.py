@@ -186,6 +186,12 @@ class Presence:
             grant = self._grants.check(visit.token, visit.host)
             return grant is not None and not grant.claims.refused
 
+    def close(self) -> None:
+        """Close the joined WebSockets: the edge ends."""
+        for visit in self._visits.values():
+            for transport in list(visit.websockets):
+                transport.close()
+
     def end_session(self, session_id: SessionId) -> None:
         """End whatever is in progress at a session that is gone."""
         for visit in self._visits.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 from typing import TYPE_CHECKING
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from connect_proxy.metrics import EdgeCounters
 
 _log = structlog.get_logger()
+_CHARACTERS_MAX = 200
+LINES_PER_SECOND_MAX = 50
+
+
+def _clipped(value: bytes) -> str:
+    return value[:_CHARACTERS_MAX].decode("latin-1")
 
 
 class Refusals:
@@ -26,24 +33,39 @@ class Refusals:
         self._counters = counters
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count()
+        self._second = 0
+        self._logged = 0
+        """Lines wanted in this second."""
 
     def new_id(self) -> str:
         return f"{self._prefix}{next(self._numbers) & 0xFFFFFFFF:08x}"
+
+    def _may_log(self) -> bool:
+        """Whether this second has a line left: a flood mustn't fill the disk with its own log."""
+        second = int(asyncio.get_running_loop().time())
+        if second != self._second:
+            unsaid = self._logged - LINES_PER_SECOND_MAX
+            self._second, self._logged = second, 0
+            if unsaid > 0:
+                _log.info("refusals_not_logged", count=unsaid)
+        self._logged += 1
+        return self._logged <= LINES_PER_SECOND_MAX
 
     def refuse(
         self, downstream: Downstream, head: RequestHead, status: int, reason: str, sentence: str
     ) -> Reply:
         """Answer with an error, logged and counted under `reason`."""
         self._counters.refused[reason] += 1
-        _log.info(
-            "refused",
-            reason=reason,
-            status=status,
-            request_id=downstream.request_id,
-            client=downstream.client,
-            method=head.method.decode("ascii", "replace"),
-            host=head.fields.get(b"host", b"").decode("latin-1"),
-        )
+        if self._may_log():
+            _log.info(
+                "refused",
+                reason=reason,
+                status=status,
+                request_id=downstream.request_id,
+                client=downstream.client,
+                method=_clipped(head.method),
+                host=_clipped(head.fields.get(b"host", b"")),
+            )
         return pages.error(
             status,
             sentence,
@@ -56,13 +78,14 @@ class Refusals:
     ) -> Reply:
         downstream.request_id = downstream.request_id or self.new_id()
         self._counters.failed[str(status)] += 1
-        _log.info(
-            "failed",
-            status=status,
-            sentence=sentence,
-            request_id=downstream.request_id,
-            client=downstream.client,
-        )
+        if self._may_log():
+            _log.info(
+                "failed",
+                status=status,
+                sentence=sentence[:_CHARACTERS_MAX],
+                request_id=downstream.request_id,
+                client=downstream.client,
+            )
         navigation = head is not None and origin.is_navigation(head)
         return pages.error(
             status, sentence, navigation=navigation, request_id=downstream.request_id

@@ -15,6 +15,9 @@ _OURS_EXACT = frozenset((b"forwarded", b"x-real-ip", b"x-request-id", b"cookie")
 _NEVER_NAMED = frozenset((b"host", b"content-length", b"transfer-encoding"))
 _DOCUMENTS = (b"text/html", b"application/xhtml+xml", b"image/svg+xml")
 _NAME_BYTES_MAX = 200
+_PAGE_COOKIES = (b"studio-page=", b"__Host-studio-page=")
+_PAGE_COOKIE_BYTES_MAX = 512
+_PAGE_COOKIES_MAX = 8
 _VISIBLE = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in range(256))
 """Turns everything a field must not contain into question marks."""
 
@@ -67,11 +70,29 @@ def to_session(
 
 
 def to_platform(head: RequestHead, *, client: str, scheme: bytes, request_id: str) -> bytes:
-    """Return the request head to send to the control plane; its cookies are its own business."""
-    cookies = b"; ".join(head.all(b"cookie"))
+    """Return the request head to send to the control plane, with its own cookies only.
+
+    A session's page can set cookies for the whole domain: enough of them and the control plane
+    would refuse the head of everybody who visited it.
+    """
     return to_session(
-        head, cookies=cookies, client=client, scheme=scheme, request_id=request_id, claims=None
+        head,
+        cookies=_page_cookies(head.all(b"cookie")),
+        client=client,
+        scheme=scheme,
+        request_id=request_id,
+        claims=None,
     )
+
+
+def _page_cookies(fields: list[bytes]) -> bytes:
+    pairs = (pair.strip() for field in fields for pair in field.split(b";"))
+    ours = [
+        pair
+        for pair in pairs
+        if pair.startswith(_PAGE_COOKIES) and len(pair) <= _PAGE_COOKIE_BYTES_MAX
+    ]
+    return b"; ".join(ours[:_PAGE_COOKIES_MAX])
 
 
 def from_session(

@@ -51,6 +51,9 @@ requests should be the one that closes."""
 _CROWD_MAX = 256
 """Connections that are being told that there are too many; more get no answer."""
 
+_HOST_BYTES_MAX = 261
+"""The longest name of the DNS, with a port."""
+
 _SERVED = ("running", "starting")
 """While starting, the gateway itself shows how far the tool is, once its tunnel is there."""
 
@@ -133,7 +136,9 @@ class EdgeSite:
             return self._odd_target(downstream, head)
         if head.target == TUNNEL_PATH:  # whatever the host: agents may dial an internal address
             return self._gates.tunnel(downstream, head, draining=self.draining)
-        destination: Route = self._route(head.fields.get(b"host", b""))
+        host = head.fields.get(b"host", b"")
+        # Not looked up if it is longer than any name: the cache would keep what clients make up.
+        destination: Route = self._route(host) if len(host) <= _HOST_BYTES_MAX else UnknownRoute()
         match destination:
             case SessionRoute():
                 return self._session(downstream, head, destination)

@@ -21,6 +21,8 @@ _WAITING_MAX = 256
 _SURPLUS = 4
 """Parked connections kept beyond what is wanted, against to and fro."""
 _SURPLUS_SECONDS = 10.0
+_UNUSED_SECONDS = 60.0
+"""After that a session without an agent is forgotten; longer than any request waits."""
 _TRIMMED_PER_SWEEP = 8
 CONNECTIONS_MAX = 1024
 """Tunnel connections of one session, parked and busy: what a room full of people can use, and what
@@ -38,6 +40,8 @@ class SessionTunnels:
         self._waiting: deque[asyncio.Future[ParkedConnection]] = deque()
         self._announced = self._parking.wanted
         self._draining = False
+        self.unused_since = 0.0
+        """The loop's time since when there was neither connection nor request; 0 while there is."""
 
     @property
     def wanted(self) -> int:
@@ -149,6 +153,8 @@ class SessionTunnels:
         for connection in [c for c in self._idle if now - c.heard_at > SILENT_SECONDS_MAX]:
             connection.abandon()
             self.lost(connection)
+        used = self._open or self._waiting
+        self.unused_since = 0.0 if used else self.unused_since or now
         if self._parking.quiet(now):
             self._announce()
         self._trim(now)
@@ -200,8 +206,10 @@ class Tunnels:
         return iter(self._sessions.values())
 
     def sweep(self, now: float) -> None:
-        for tunnels in self._sessions.values():
+        for session_id, tunnels in list(self._sessions.items()):
             tunnels.sweep(now)
+            if tunnels.unused_since and now - tunnels.unused_since > _UNUSED_SECONDS:
+                del self._sessions[session_id]
 
     def drain(self) -> None:
         for tunnels in self._sessions.values():

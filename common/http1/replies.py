@@ -40,7 +40,8 @@ def reason_phrase(status: int) -> bytes:
 _NO_STORE = (b"Cache-Control", b"no-store")
 _PAGE_POLICY = (
     b"Content-Security-Policy",
-    b"default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'",
+    b"default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; "
+    b"frame-ancestors 'self'",
 )
 
 _STYLE = """
