@@ -21,6 +21,7 @@ What it does:
 - `service`      the commands of people
 - `service_agents` those of agents
 - `service_edges` those of edges
+- `service_logs` logs of sessions that are over
 - `service_workspace` users and settings
 - `reconciler`   carries out what is left to do
 - `engine_calls` its questions to engines

@@ -22,6 +22,7 @@ from control_plane.lifecycle import Event, step, stop_event
 from control_plane.model import DEFAULT_WORKSPACE, PersonName, Status, Studio
 from control_plane.service_agents import AgentCommands
 from control_plane.service_edges import EdgeCommands
+from control_plane.service_logs import LogCommands
 from control_plane.service_workspace import WorkspaceCommands, require, settings_of
 from control_plane.validation import (
     CreateStudio,
@@ -58,7 +59,7 @@ _FREE_TO_CHANGE = ("is_private", "allowed_user_ids", "labels", "access_version")
 """Fields that may be edited at any time: people must be able to shut others out of a session."""
 
 
-class StudioService(AgentCommands, EdgeCommands, WorkspaceCommands):
+class StudioService(AgentCommands, EdgeCommands, LogCommands, WorkspaceCommands):
     """The commands. Raises errors of `errors`, each with a sentence for people."""
 
     def __init__(

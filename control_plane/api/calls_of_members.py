@@ -120,6 +120,16 @@ def studio_routes(gates: Gates, handlers: Handlers) -> list[AnyRoute]:
             handler=handlers.studios.extend_studio,
         ),
         Route(
+            method="GET",
+            path=f"{_STUDIO}/logs",
+            summary="Read the end of the log, after the session's end too",
+            gate=gates.members,
+            parameters=studios.LogParameters,
+            body=NO_BODY,
+            reply=STREAM,
+            handler=handlers.studios.read_log,
+        ),
+        Route(
             method="POST",
             path=f"{_STUDIO}/token",
             summary="Get a token for the session's log or health",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from aiohttp import web
 
 from common.ids import SessionId
 from control_plane.access import Action, Refused, may
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SEARCH_LENGTH_MAX = 200
 OFFSET_MAX = 10**9  # fits every database's integer
+
+LOG_LINES_MAX = 100_000
 
 PathId = Annotated[SessionId, msgspec.Meta(pattern="^[0-9a-f]{8}$")]
 
@@ -47,6 +50,13 @@ class StudioPath(Parameters, frozen=True, kw_only=True):
     """One Studio."""
 
     session_id: PathId
+
+
+class LogParameters(StudioPath, frozen=True, kw_only=True):
+    """How much of one Studio's log."""
+
+    tail: Annotated[int, msgspec.Meta(ge=0, le=LOG_LINES_MAX)] = 200
+    """Lines, from the end."""
 
 
 class NameParameters(Parameters, frozen=True, kw_only=True):
@@ -137,6 +147,12 @@ class StudioHandlers:
     async def list_templates(self, call: PersonCall) -> shapes.TemplateList:
         templates = tuple(self.presenter.template(name) for name in self.presenter.templates)
         return shapes.TemplateList(templates=templates, total_size=len(templates))
+
+    async def read_log(self, call: Call[Person, LogParameters, None]) -> web.StreamResponse:
+        """Answer with plain text: what the tool printed, kept where the session ran."""
+        wanted = call.parameters
+        text = await self.service.log(call.who, wanted.session_id, tail=wanted.tail)
+        return web.Response(text=text, content_type="text/plain", charset="utf-8")
 
     async def create_studio_token(self, call: Call[Person, StudioPath, TokenRequest]) -> TokenReply:
         """Let the caller use one reserved endpoint of a session, through the edge."""

@@ -6,7 +6,7 @@ asks, again and again, and an engine makes each question harmless to repeat.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
@@ -98,5 +98,17 @@ class Engine(Protocol):
         """Delete the session's state (volume, log) wherever the engine kept it. Idempotent.
 
         Raises EngineUnavailableError while a job of the session lives.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsLogs(Protocol):
+    """An engine that can give a session's log after its end; not every one can."""
+
+    async def log(self, session_id: SessionId, *, tail: int) -> str | None:
+        """Return the last `tail` lines, within a megabyte; None if there is no log.
+
+        May raise EngineUnavailableError.
         """
         ...

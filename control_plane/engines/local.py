@@ -9,6 +9,7 @@ it lies in the session's folder, written under a lock:
 | `job.lock` | held by whoever writes `job.json`                                              |
 | `spec-…`   | the session spec, 0600, until the agent has read it                            |
 | `tool.pid` | the agent's note of its tool, see `leftovers`                                  |
+| `tool.log` | what the tool prints, by the agent                                             |
 | `agent.log`| what the agent prints                                                          |
 
 A run that `observe` finds over, or that was never started, is marked as ended before Gone is
@@ -43,6 +44,7 @@ from control_plane.engines.engine import (
     Unknown,
 )
 from control_plane.engines.leftovers import end_leftovers
+from control_plane.engines.log_file import read_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -150,6 +152,11 @@ class LocalEngine:
             return
         except OSError as error:
             raise EngineUnavailableError(f"The session's folder is in use: {error}") from None
+
+    async def log(self, session_id: SessionId, *, tail: int) -> str | None:
+        """Read the tool's log; see `KeepsLogs`."""
+        path = self._folder(session_id) / "tool.log"
+        return await asyncio.to_thread(read_end, path, tail=tail)
 
     # ── In a thread ──────────────────────────────────────────────────────────
 

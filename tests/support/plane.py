@@ -184,7 +184,10 @@ class Plane:
 
 @asynccontextmanager
 async def open_test_plane(
-    folder: Path, change: Callable[[ControlPlaneConfig], ControlPlaneConfig] = lambda same: same
+    folder: Path,
+    change: Callable[[ControlPlaneConfig], ControlPlaneConfig] = lambda same: same,
+    *,
+    engines: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Plane]:
     """Yield a control plane that listens in `folder`. Its reconciler does not run."""
     socket = folder / "s"
@@ -198,7 +201,7 @@ async def open_test_plane(
         )
     )
     clock = SteppingClock()
-    async with open_plane(config, clock, {}) as plane:
+    async with open_plane(config, clock, engines or {}) as plane:
         # no jar: each request's Cookie header is what the test says
         async with aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(str(socket)), cookie_jar=aiohttp.DummyCookieJar()

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from tests.support.plane import Plane, open_test_plane
+
 if TYPE_CHECKING:
-    from tests.support.plane import Plane
+    from pathlib import Path
 
 NEW = {"name": "demo", "computeEnvId": "local", "dataStudioToolUrl": "jupyterlab"}
 
@@ -235,3 +237,22 @@ async def test_lists_of_people_and_labels_have_an_end(plane: Plane) -> None:
     for field in ("allowedUserIds", "labelIds"):
         answer = await plane.admin.put(f"/api/studios/{session_id}", {field: [1] * 1001})
         assert (answer.status, "too many" in answer.message) == (400, True)
+
+
+async def test_a_log_is_read_after_the_sessions_end(folder: Path) -> None:
+    class Engine:
+        async def log(self, session_id: str, *, tail: int) -> str:
+            return f"the last {tail} lines of {session_id}"
+
+    async with open_test_plane(folder, engines={"local": Engine()}) as plane:
+        session_id = await plane.add()
+        answer = await plane.admin.get(f"/api/studios/{session_id}/logs?tail=7")
+        assert (answer.status, answer.text) == (200, f"the last 7 lines of {session_id}")
+        assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+        viewer = await plane.member("view")
+        assert (await viewer.get(f"/api/studios/{session_id}/logs")).status == 403
+
+
+async def test_a_session_that_left_no_log_says_so(plane: Plane) -> None:
+    answer = await plane.admin.get(f"/api/studios/{await plane.add()}/logs?tail=7")
+    assert (answer.status, "left no log" in answer.message) == (404, True)
