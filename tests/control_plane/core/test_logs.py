@@ -43,7 +43,9 @@ def test_of_a_huge_log_only_whole_lines_of_the_end_are_read(tmp_path: Path) -> N
 def test_nothing_but_a_file_of_its_own_is_read(tmp_path: Path) -> None:
     secret = tmp_path / "studios.db"
     secret.write_text("secret")
-    (tmp_path / "link").symlink_to(secret)
+    other = tmp_path / "admin-token"
+    other.write_text("secret")
+    (tmp_path / "link").symlink_to(other)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "second-name").hardlink_to(secret)
     for name in ("link", "pipe", "second-name", ".", "nothing"):
