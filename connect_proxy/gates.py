@@ -20,6 +20,7 @@ from common.tokens import (
 )
 from connect_proxy import rewrite
 from connect_proxy.parked import ParkedConnection
+from connect_proxy.presence import PersonalCall
 
 if TYPE_CHECKING:
     from common.http1.head import RequestHead
@@ -59,13 +60,15 @@ class Gates:
     ) -> Reply | Forward:
         """Pass a call of the agent's own endpoints, for bearers of the right token only."""
         try:
-            self._verifier.verify(
+            claims = self._verifier.verify(
                 bearer(head), StudioClaims, audience=studio_audience(place.session_id)
             )
         except InvalidTokenError as error:
             return self._refusals.refuse(
                 downstream, head, 401, "studio_token", f"{error}".capitalize() + "."
             )
+        # So that `Presence.recheck` can end it; a follower with the right asks for a new token.
+        downstream.context = PersonalCall(place.session_id) if claims.sub else None
         rewritten = rewrite.to_session(
             head,
             cookies=b"",

@@ -46,6 +46,13 @@ class Visit:
     websockets: set[asyncio.Transport] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class PersonalCall:
+    """A call of the agent's own endpoints with a person's token, such as a log that is followed."""
+
+    session_id: SessionId
+
+
 class Presence:
     """All visits at this edge."""
 
@@ -155,7 +162,13 @@ class Presence:
                 wait.cancel()
 
     async def recheck(self, session: EdgeSession) -> None:
-        """Ask again about everybody who is being served; end those who may not stay."""
+        """Ask again about everybody who is being served; end those who may not stay.
+
+        Personal calls end in any case: nobody can be asked about their tokens.
+        """
+        call = PersonalCall(session.session_id)
+        for connection in [c for c in self._connections if c.context == call and not c.resting]:
+            connection.transport.abort()
         for visit in [v for v in self._visits.values() if v.session_id == session.session_id]:
             if not visit.websockets and not self._in_progress(visit):
                 continue

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.rig import SESSION, Rig, read_head, running_rig, until
+from tests.support.rig import SESSION, ReservedStub, Rig, read_head, running_rig, until
 from tests.support.visits import (
     FETCH,
     NAVIGATION,
@@ -168,3 +168,32 @@ async def test_a_page_full_of_requests_renews_its_cookie_once(rig: Rig) -> None:
         asks = [group.create_task(rig.ask(rig.request(cookie=aged))) for _ in range(20)]
     assert all(status(ask.result()) == 200 for ask in asks)
     assert sum("renew" in line for line in rig.platform.requests) == 1
+
+
+async def test_a_log_that_a_person_follows_ends_when_access_changes(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = asyncio.Event()
+
+    async def lines(self: object) -> AsyncIterator[bytes]:
+        yield b"line\n"
+        await more.wait()
+
+    monkeypatch.setattr(ReservedStub, "_lines", lines)
+    own = rig.platform.studio_token(SESSION, "log")
+    theirs = rig.platform.studio_token(SESSION, "log", sub="7")
+    follows = []
+    for token in (own, theirs):
+        reader, writer = await rig.connect()
+        fields = f"Authorization: Bearer {token}"
+        writer.write(rig.request("/.studio/log?follow=1", fields, cookie="", last=False))
+        await reader.readuntil(b"line\n")
+        follows.append((reader, writer))
+    rig.platform.add(SESSION, access_version=2)
+    async with asyncio.timeout(5):
+        rest = await follows[1][0].read(-1)
+    assert b"0\r\n\r\n" not in rest, "cut short"
+    assert not follows[0][0].at_eof(), "the platform's own goes on"
+    more.set()
+    for _, writer in follows:
+        writer.close()

@@ -102,11 +102,16 @@ class Platform:
             )
         )
 
-    def studio_token(self, session_id: SessionId, scope: str) -> str:
+    def studio_token(self, session_id: SessionId, scope: str, sub: str = "") -> str:
         now = self.signer.now()
         return self.signer.sign(
             StudioClaims(
-                aud=studio_audience(session_id), iat=now, exp=now + 60, sid=session_id, scope=scope
+                aud=studio_audience(session_id),
+                iat=now,
+                exp=now + 60,
+                sid=session_id,
+                scope=scope,
+                sub=sub,
             )
         )
 
