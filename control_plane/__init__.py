@@ -44,6 +44,7 @@ How it is reached:
 - `composition`  builds the parts and hands them to each other
 - `listening`    limits of requests, and what is said of those that can't be read
 - `web`          the aiohttp application
+- `bodies`       request bodies, and no more of them than was agreed
 - `api`          the HTTP API as one table
 - `login`        credentials, login pages, the hand-over to sessions
 - `page`         the Studios page

@@ -6,7 +6,6 @@
 - `gates_and_handlers` who can call, and who answers: what the table is made of
 - `route`      what a line of the table says
 - `dispatch`   carries out one call: who, parameters, body, handler, answer
-- `bodies`     request bodies, and no more of them than agreed
 - `faults`     errors → status codes and sentences; the only place that knows both
 - `openapi`    the table as an OpenAPI document
 - `shapes`     public JSON shapes of replies and bodies

@@ -8,8 +8,8 @@ import msgspec
 from aiohttp import web
 
 from common.wire import MalformedMessageError, decode, encode
-from control_plane.api.bodies import read_at_most
 from control_plane.api.route import NO_BODY, AnyRoute, Call
+from control_plane.bodies import read_at_most
 from control_plane.errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from control_plane.api.bodies import read_at_most
+from control_plane.bodies import read_at_most
 from control_plane.errors import InvalidError, RefusedError
 from control_plane.login import html, page_sessions
 from control_plane.login.gates import Members, is_same_origin
