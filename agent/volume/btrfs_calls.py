@@ -1,0 +1,194 @@
+"""What is asked of a mounted btrfs: size, subvolumes, snapshots, true free space. All block.
+
+**True free space.** statvfs knows what the trees say, and the trees learn of written data late: a
+program's write first *may use* space (`bytes_may_use`, while the data is in the page cache), then
+has it *reserved* (`bytes_reserved`, from when the kernel has chosen the place until the write is in
+the trees). Both look free to statvfs. Seen with one `dd` into an empty volume of 2 GB: at the
+instant of its ENOSPC statvfs showed 1.8 GB, less `bytes_may_use` still 0.97 GB, less both nothing.
+
+They are read before statvfs: what moves on between the two readings then counts twice, not never.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import struct
+import uuid
+from pathlib import Path
+
+from agent.volume import syscalls
+from agent.volume.volume import (
+    CannotResizeError,
+    FileSystemStoppedError,
+    Space,
+    VolumeError,
+)
+
+SYSFS = Path("/sys/fs/btrfs")
+SUBVOLUME_INODE = 256  # every subvolume's top folder has it
+
+_MAGIC = 0x94  # linux/btrfs.h
+_NAME = struct.Struct("<q4088s")  # struct btrfs_ioctl_vol_args
+_SNAPSHOT = struct.Struct("<q2Q4Q4040s")  # struct btrfs_ioctl_vol_args_v2
+_INFO_BYTES = 1024
+_RESIZE = syscalls.request_write(_MAGIC, 3, _NAME.size)
+_CREATE = syscalls.request_write(_MAGIC, 14, _NAME.size)
+_DESTROY = syscalls.request_write(_MAGIC, 15, _NAME.size)
+_SNAP_CREATE = syscalls.request_write(_MAGIC, 23, _SNAPSHOT.size)
+_FS_INFO = syscalls.request_read(_MAGIC, 31, _INFO_BYTES)
+_SNAPSHOT_READ_ONLY = 2
+_DATA_KINDS = ("data", "metadata", "mixed")
+_METADATA_KINDS = ("metadata", "mixed")
+_ALL_KINDS = (*_DATA_KINDS, "system")
+_METADATA_TAKEN = (
+    "bytes_used",
+    "bytes_may_use",
+    "bytes_reserved",
+    "bytes_pinned",
+    "bytes_readonly",
+)
+
+
+class Tree:
+    """A mounted btrfs on one device, seen from its top folder."""
+
+    def __init__(self, mount_point: Path) -> None:
+        self._mount_point = mount_point
+        # The kernel names it by this id, which is not always the image's own: of two file systems
+        # with the same id, the one mounted second gets another for as long as it is mounted.
+        self._allocation = SYSFS / _id(mount_point) / "allocation"
+
+    # ── Space ────────────────────────────────────────────────────────────────
+
+    def size_bytes(self) -> int:
+        """Return the size; raises FileSystemStoppedError if nothing can be written any more."""
+        facts = os.statvfs(self._mount_point)
+        _refuse_stopped(facts)
+        return facts.f_blocks * facts.f_frsize
+
+    def measure(self, *, host_free_bytes: int) -> Space:
+        on_its_way = sum(
+            self._read(kind, "bytes_may_use") + self._read(kind, "bytes_reserved")
+            for kind in _DATA_KINDS
+        )
+        unallocated = -sum(self._read(kind, "disk_total") for kind in _ALL_KINDS)
+        metadata = sum(
+            self._read(kind, "total_bytes")
+            - sum(self._read(kind, name) for name in _METADATA_TAKEN)
+            for kind in _METADATA_KINDS
+        )
+        facts = os.statvfs(self._mount_point)
+        _refuse_stopped(facts)
+        size_bytes = facts.f_blocks * facts.f_frsize
+        return Space(
+            size_bytes=size_bytes,
+            true_free_bytes=max(0, facts.f_bavail * facts.f_frsize - on_its_way),
+            metadata_free_bytes=max(0, size_bytes + unallocated + metadata),
+            host_free_bytes=host_free_bytes,
+        )
+
+    def _read(self, kind: str, name: str) -> int:
+        try:
+            fd = os.open(self._allocation / kind / name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # a file system has data and metadata apart, or mixed
+            return 0
+        try:
+            return int(os.read(fd, 32))
+        finally:
+            os.close(fd)
+
+    def resize(self, size_bytes: int | None) -> None:
+        """Use that much of the device, all of it if None. Durable when it returns."""
+        word = "max" if size_bytes is None else str(size_bytes)
+        with _Folder(self._mount_point) as fd:
+            try:
+                code = syscalls.ioctl(fd, _RESIZE, _named(word))
+            except OSError as error:
+                raise _resize_error(error) from error
+        if code != 0:  # positive: the kernel is balancing or resizing already
+            raise CannotResizeError("the volume's size can't change now: it is being balanced")
+
+    # ── Subvolumes ───────────────────────────────────────────────────────────
+
+    def create_subvolume(self, path: Path) -> None:
+        """Make it; does nothing if there is one."""
+        with _Folder(path.parent) as fd:
+            try:
+                syscalls.ioctl(fd, _CREATE, _named(path.name))
+            except FileExistsError:
+                if path.lstat().st_ino != SUBVOLUME_INODE:
+                    raise
+
+    def snapshot(self, source: Path, path: Path) -> None:
+        """Make `path` a read-only copy of the subvolume `source`, of all that was written so far.
+
+        What is in the page cache is written first: the kernel would do it inside, with every
+        writer of the subvolume waiting.
+        """
+        with _Folder(source) as source_fd, _Folder(path.parent) as fd:
+            syscalls.syncfs(source_fd)
+            argument = _SNAPSHOT.pack(
+                source_fd, 0, _SNAPSHOT_READ_ONLY, 0, 0, 0, 0, os.fsencode(path.name)
+            )
+            syscalls.ioctl(fd, _SNAP_CREATE, bytearray(argument))
+
+    def remove_subvolume(self, path: Path) -> None:
+        """Remove it with all that is in it; does nothing if there is none."""
+        with _Folder(path.parent) as fd:
+            with contextlib.suppress(FileNotFoundError):
+                syscalls.ioctl(fd, _DESTROY, _named(path.name))
+
+    def sync(self) -> None:
+        with _Folder(self._mount_point) as fd:
+            syscalls.syncfs(fd)
+
+
+class _Folder:
+    """A folder's descriptor for the length of a block: held longer, it would block unmounting."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> int:
+        self._fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+def is_on(mount_point: Path, device_name: str) -> bool:
+    """Say whether a btrfs on that device is mounted there."""
+    try:
+        return (SYSFS / _id(mount_point) / "devices" / device_name).exists()
+    except OSError:  # not a btrfs
+        return False
+
+
+def _id(mount_point: Path) -> str:
+    data = bytearray(_INFO_BYTES)
+    with _Folder(mount_point) as fd:
+        syscalls.ioctl(fd, _FS_INFO, data)
+    return str(uuid.UUID(bytes=bytes(data[16:32])))
+
+
+def _named(name: str) -> bytearray:
+    return bytearray(_NAME.pack(0, os.fsencode(name)))
+
+
+def _refuse_stopped(facts: os.statvfs_result) -> None:
+    if facts.f_flag & os.ST_RDONLY:
+        raise FileSystemStoppedError(
+            "the kernel has stopped the volume's file system after an error, as when the host's "
+            "disk is full or broken: what was written before is safe, nothing more can be written"
+        )
+
+
+def _resize_error(error: OSError) -> VolumeError:
+    if error.errno == errno.ENOSPC:
+        return CannotResizeError("the volume can't shrink now: its end is in use")
+    if error.errno == errno.EROFS:
+        return FileSystemStoppedError("the kernel has stopped the volume's file system")
+    return VolumeError(f"the volume's size can't be changed: {error.strerror}")

@@ -1,0 +1,69 @@
+"""System calls that Python's standard library lacks, or makes while it stops all other threads.
+
+`fcntl.ioctl` is the second kind: it keeps the interpreter's lock when the argument is longer than
+1024 bytes, and btrfs's are 4096. A growth would stand the event loop still for as long as it takes.
+ctypes gives the lock up.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+MS_NOSUID = 2  # linux/mount.h
+MS_NODEV = 4
+MS_NOATIME = 1024
+
+_WRITE, _READ = 1, 2  # asm-generic/ioctl.h
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
+_libc.mount.argtypes = (*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p)
+_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+_libc.syncfs.argtypes = (ctypes.c_int,)
+
+
+def request_write(kind: int, number: int, size_bytes: int) -> int:
+    """Return the ioctl request that hands `size_bytes` to the kernel: C's _IOW."""
+    return _WRITE << 30 | size_bytes << 16 | kind << 8 | number
+
+
+def request_read(kind: int, number: int, size_bytes: int) -> int:
+    """Return the ioctl request that gets `size_bytes` from the kernel: C's _IOR."""
+    return _READ << 30 | size_bytes << 16 | kind << 8 | number
+
+
+def ioctl(fd: int, request: int, argument: bytearray) -> int:
+    """Do it, with `argument` changed in place; returns the kernel's code, raises OSError."""
+    return _checked(_libc.ioctl(fd, request, _address(argument)))
+
+
+def ioctl_number(fd: int, request: int, argument: int = 0) -> int:
+    """Do one whose argument is a number."""
+    return _checked(_libc.ioctl(fd, request, argument))
+
+
+def mount(source: str, target: str, kind: str, flags: int, options: str) -> None:
+    """Put the file system on `source` at the folder `target`."""
+    arguments = (os.fsencode(source), os.fsencode(target), kind.encode())
+    _checked(_libc.mount(*arguments, flags, options.encode()))
+
+
+def unmount(target: str) -> None:
+    """Unmount what is on top at `target`; EBUSY while it is used."""
+    _checked(_libc.umount2(os.fsencode(target), 0))
+
+
+def syncfs(fd: int) -> None:
+    """Write the whole file system that `fd` is on, and wait for it."""
+    _checked(_libc.syncfs(fd))
+
+
+def _address(argument: bytearray) -> ctypes.Array[ctypes.c_char]:
+    return (ctypes.c_char * len(argument)).from_buffer(argument)
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result

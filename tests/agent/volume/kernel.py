@@ -1,0 +1,60 @@
+"""The kernel's own view of mounts and loop devices, asked without the code under test."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WAIT_SECONDS_MAX = 20.0
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+def loop_devices(folder: Path) -> list[str]:
+    """Return the devices bound to a file in `folder`, in any namespace."""
+    found = []
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            text = backing.read_text()
+        except OSError:  # unbound meanwhile
+            continue
+        if str(folder) in text:
+            found.append(f"/dev/{backing.parts[3]}")
+    return found
+
+
+def mounts(folder: Path) -> list[str]:
+    """Return what is mounted below `folder` in any process's namespace, deepest first."""
+    found = set()
+    for table in Path("/proc").glob("[0-9]*/mountinfo"):
+        try:
+            lines = table.read_text().splitlines()
+        except OSError:  # ended meanwhile
+            continue
+        found |= {line.split()[4] for line in lines if str(folder) in line.split()[4]}
+    return sorted(found, reverse=True)
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + WAIT_SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < end, f"still waiting: {what}"
+        time.sleep(0.01)
+
+
+def clean_up(folder: Path) -> None:
+    for _ in range(3):  # a mount may lie on another one
+        for mount_point in mounts(folder):
+            subprocess.run(["umount", "--lazy", mount_point], capture_output=True, check=False)
+    for device in loop_devices(folder):
+        subprocess.run(["losetup", "--detach", device], capture_output=True, check=False)
+    wait_for(lambda: not loop_devices(folder), f"loop devices of {folder}")
