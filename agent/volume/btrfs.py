@@ -52,8 +52,7 @@ SNAPSHOTS = "snapshots"
 
 MOUNT_OPTIONS = "discard=async,metadata_ratio=8"
 """Deleted data goes back to the host. Every eighth piece of space taken for data brings one for
-metadata: without it one big file took the whole volume, at 1.6 of 2 GB no name could be made any
-more, and neither after the file was deleted (seen)."""
+metadata, so that a volume full of data has room for names: 1 GB at 30."""
 
 SETTLE_SECONDS_MAX = 20.0
 """How long the kernel may take to end a mount that its last process has left: it writes its cache
@@ -175,7 +174,7 @@ class BtrfsVolume:
             device.reread_size()
             self._mount(device)
             undo.callback(self._unmount_quietly)
-            self._attached = _Attached(device, image_fd, self._prepare())
+            self._attached = _Attached(device, image_fd, self._prepare(facts.st_size))
             undo.pop_all()
 
     def _mount(self, device: LoopDevice) -> None:
@@ -194,12 +193,14 @@ class BtrfsVolume:
         except OSError as error:
             raise _mount_error(error, self._image) from error
 
-    def _prepare(self) -> Tree:
+    def _prepare(self, image_bytes: int) -> Tree:
         """Finish what was interrupted, and make the folders, on the first time or always."""
         try:
             tree = Tree(self.mount_point)
-            tree.size_bytes()
-            tree.resize(None)
+            size_bytes = tree.size_bytes()
+            self._widen_metadata(tree)
+            if size_bytes < _aligned(image_bytes):
+                tree.resize(None)
             active = self.mount_point / "active"
             tree.create_subvolume(active)
             for folder in (active / "upper", active / "work"):
@@ -218,6 +219,12 @@ class BtrfsVolume:
                 ) from error
             raise image.translated(error, "the volume can't be prepared") from error
         return tree
+
+    def _widen_metadata(self, tree: Tree) -> None:
+        try:
+            tree.widen_metadata()
+        except OSError as error:  # a full volume of another making works without
+            _log.warning("volume_metadata_not_widened", reason=error.strerror)
 
     def _unmount_quietly(self) -> None:
         with contextlib.suppress(OSError):

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 HOST_RESERVE_BYTES = 256 * 1024**2
 """Stays free on the host's disk for everything else: logs, the database, other programs."""
+BEGINNING_BYTES_MAX = 640 * 1024**2
+"""The file system begins with this size inside its image; attaching extends it. See
+`btrfs_calls.Tree.widen_metadata`: a tenth of it becomes the room for metadata."""
 MKFS_SECONDS_MAX = 60.0  # takes 20 ms; a disk that hangs shall not hang the start for ever
 
 _MKFS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -40,10 +43,11 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 def create(image: Path, size_bytes: int, *, host_reserve_bytes: int) -> None:
     """Make the image, unless there is one. A kill leaves no image, or a whole one."""
-    if image.exists():
-        return
     unfinished = image.with_name(f"{image.name}.unfinished")
     try:
+        if image.exists():
+            unfinished.unlink(missing_ok=True)  # killed between linking and unlinking
+            return
         image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         room = host_room_bytes(image.parent) - host_reserve_bytes
         if room < size_bytes:
@@ -55,7 +59,7 @@ def create(image: Path, size_bytes: int, *, host_reserve_bytes: int) -> None:
         with unfinished.open("xb") as file:
             os.fchmod(file.fileno(), 0o600)
             file.truncate(size_bytes)
-            _make_file_system(unfinished)
+            _make_file_system(unfinished, min(size_bytes, BEGINNING_BYTES_MAX))
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(unfinished, image)
@@ -128,12 +132,15 @@ def translated(error: OSError, what: str) -> VolumeError:
     return VolumeError(f"{what}: {error.strerror}")
 
 
-def _make_file_system(image: Path) -> None:
+def _make_file_system(image: Path, size_bytes: int) -> None:
     """Metadata once: a copy on the same file would guard against nothing, and costs a tenth."""
     mkfs = shutil.which("mkfs.btrfs", path=_MKFS_PATH)
     if mkfs is None:
         raise ToolMissingError("mkfs.btrfs is missing: install the package btrfs-progs")
-    command = [mkfs, "--quiet", "--data", "single", "--metadata", "single", str(image)]
+    command = [
+        *(mkfs, "--quiet", "--data", "single", "--metadata", "single"),
+        *("--byte-count", str(size_bytes), str(image)),
+    ]
     try:
         done = subprocess.run(
             command,

@@ -46,12 +46,12 @@ class VolumeMonitor:
         self.growth_failures = 0
 
     def status(self) -> VolumeStatus | None:
-        """Return the latest; None before the first measurement."""
-        if self._space is None:
+        """Return the latest; None before the first look. Sizes are 0 if none could be measured."""
+        if self._space is None and not self._message:
             return None
         return VolumeStatus(
-            size_bytes=self._space.size_bytes,
-            free_bytes=self._space.true_free_bytes,
+            size_bytes=self._space.size_bytes if self._space else 0,
+            free_bytes=self._space.true_free_bytes if self._space else 0,
             limit_bytes=self._limits.limit_bytes,
             full=self._full,
             message=self._message,
@@ -110,19 +110,14 @@ class VolumeMonitor:
         return self._memory.failure or policy.host_warning(space)
 
     def _tell(self, space: Space | None, *, full: bool, message: str) -> None:
-        before = self.status()
+        before = self._news()
         self._space, self._full, self._message = space, full, message
-        after = self.status()
-        if before is None or after is None:
-            changed = before is not after
-        else:
-            changed = (before.size_bytes, before.full, before.message) != (
-                after.size_bytes,
-                after.full,
-                after.message,
-            )
-        if not changed:
+        if self._news() == before:
             return
         if message:
             _log.warning("volume_in_trouble", full=full, message=message)
         self._on_change()
+
+    def _news(self) -> tuple[int | None, bool, str]:
+        """Return what is worth a report at once when it changes."""
+        return (self._space.size_bytes if self._space else None, self._full, self._message)

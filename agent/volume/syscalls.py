@@ -32,6 +32,11 @@ def request_read(kind: int, number: int, size_bytes: int) -> int:
     return _READ << 30 | size_bytes << 16 | kind << 8 | number
 
 
+def request_both(kind: int, number: int, size_bytes: int) -> int:
+    """Return the ioctl request that does both: C's _IOWR."""
+    return request_write(kind, number, size_bytes) | request_read(kind, number, size_bytes)
+
+
 def ioctl(fd: int, request: int, argument: bytearray) -> int:
     """Do it, with `argument` changed in place; returns the kernel's code, raises OSError."""
     return _checked(_libc.ioctl(fd, request, _address(argument)))

@@ -121,70 +121,77 @@ class Volume(Protocol):
 class VolumeError(Exception):
     """A volume's call failed. The text is a sentence for people, without a full stop."""
 
-    retry_helps = False
-    """Whether the same call may succeed later without anybody's doing."""
+    retry_helps = True
+    """Whether the same call may succeed later without anybody's doing; of an unknown failure that
+    is assumed, the kinds below know better."""
 
 
 class BackingDiskFullError(VolumeError):
     """The host's disk can't hold as much as the volume would promise."""
 
-    retry_helps = True
-
 
 class ImageMissingError(VolumeError):
     """There is no image to attach."""
+
+    retry_helps = False
 
 
 class ImageTruncatedError(VolumeError):
     """The image is shorter than the file system in it: something cut it off."""
 
+    retry_helps = False
+
 
 class ImageCorruptError(VolumeError):
     """What is in the image is not the file system that was there."""
+
+    retry_helps = False
 
 
 class ImageInUseError(VolumeError):
     """Somebody uses the image in a way that this agent can't share."""
 
-    retry_helps = True
-
 
 class NoLoopDeviceError(VolumeError):
     """The host has no loop device to give."""
-
-    retry_helps = True
 
 
 class KernelLacksError(VolumeError):
     """The kernel has no btrfs or no loop devices, or the container does not show them."""
 
+    retry_helps = False
+
 
 class NotPermittedError(VolumeError):
     """The agent lacks a privilege; the sentence names the one that grants it."""
+
+    retry_helps = False
 
 
 class ToolMissingError(VolumeError):
     """A program of the system is not installed; the sentence names its package."""
 
+    retry_helps = False
+
 
 class NotAttachedError(VolumeError):
     """The call needs an attached volume."""
+
+    retry_helps = False
 
 
 class SnapshotExistsError(VolumeError):
     """There is a snapshot of that name."""
 
+    retry_helps = False
+
 
 class CannotResizeError(VolumeError):
     """Not now: the space is in use, or the file system is being rearranged."""
 
-    retry_helps = True
-
 
 class StillInUseError(VolumeError):
     """Processes hold files of the volume open, or another namespace has it mounted."""
-
-    retry_helps = True
 
 
 class FileSystemStoppedError(VolumeError):
@@ -192,3 +199,5 @@ class FileSystemStoppedError(VolumeError):
 
     That is what comes of a full disk of the host. What was written before is in the image.
     """
+
+    retry_helps = False

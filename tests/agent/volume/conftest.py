@@ -12,10 +12,14 @@ import pytest
 from agent.volume.btrfs import BtrfsVolume
 from common.clock import SystemClock
 from common.session_spec import VolumeLimits
-from tests.agent.volume.kernel import clean_up
+from tests.agent.volume.kernel import clean_up, let_go
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from agent.volume.loopdev import LoopDevices
+    from common.clock import Clock
+    from tests.agent.volume.kernel import MakeVolume
 
 MB = 1024**2
 LIMITS = VolumeLimits(
@@ -40,10 +44,19 @@ def limits() -> VolumeLimits:
 
 
 @pytest.fixture
-def make_volume(folder: Path) -> Callable[..., BtrfsVolume]:
+def make_volume(folder: Path) -> Iterator[MakeVolume]:
     """Make a volume object for the folder, as each agent of a session does."""
+    made: list[BtrfsVolume] = []
 
-    def make(limits: VolumeLimits = LIMITS, **arguments: object) -> BtrfsVolume:
-        return BtrfsVolume(folder, limits, clock=SystemClock(), **arguments)  # type: ignore[arg-type]
+    def make(
+        limits: VolumeLimits = LIMITS,
+        *,
+        clock: Clock | None = None,
+        devices: LoopDevices | None = None,
+    ) -> BtrfsVolume:
+        made.append(BtrfsVolume(folder, limits, clock=clock or SystemClock(), devices=devices))
+        return made[-1]
 
-    return make
+    yield make
+    for volume in made:
+        let_go(volume)

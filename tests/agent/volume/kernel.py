@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from agent.volume.btrfs import BtrfsVolume
+    from agent.volume.loopdev import LoopDevices
+    from common.clock import Clock
+    from common.session_spec import VolumeLimits
+
+    class MakeVolume(Protocol):
+        """The fixture `make_volume`."""
+
+        def __call__(
+            self,
+            limits: VolumeLimits = ...,
+            *,
+            clock: Clock | None = None,
+            devices: LoopDevices | None = None,
+        ) -> BtrfsVolume: ...
+
 
 WAIT_SECONDS_MAX = 20.0
 
@@ -49,6 +67,14 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, f"still waiting: {what}"
         time.sleep(0.01)
+
+
+def let_go(volume: BtrfsVolume) -> None:
+    """Close its descriptors, as the kernel does for a killed process."""
+    if volume._attached is not None:
+        volume._attached.device.close()
+        os.close(volume._attached.image_fd)
+        volume._attached = None
 
 
 def clean_up(folder: Path) -> None:
