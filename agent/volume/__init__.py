@@ -6,6 +6,7 @@
 - `policy`      when to grow, by how much, and how long to wait before looking again (pure)
 - `monitor`     measures, asks the policy, grows, tells the status
 - `btrfs`       the volume as btrfs on a sparse loop file
+- `attachment`  from an image to its mounted tree, whatever a killed agent has left
 - `btrfs_calls` what is asked of a mounted btrfs: size, subvolumes, snapshots, true free space
 - `image`       the sparse file: made whole or not at all, checked before use, room on its disk
 - `loopdev`     loop devices: found, made, given back

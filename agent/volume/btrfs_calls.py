@@ -4,7 +4,7 @@
 hardly takes one back. mkfs gives metadata 8 MB. One big file then took all the rest of a volume: no
 name could be made any more at 1.6 of 2 GB, and neither after the file was deleted (seen). So
 metadata gets a piece of 64 MB before anybody writes, and more as data gets more
-(`btrfs.MOUNT_OPTIONS`).
+(`attachment.MOUNT_OPTIONS`).
 
 **True free space.** statvfs knows what the trees say, and the trees learn of written data late: a
 program's write first *may use* space (`bytes_may_use`, while the data is in the page cache), then

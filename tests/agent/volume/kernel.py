@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -72,8 +71,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 def let_go(volume: BtrfsVolume) -> None:
     """Close its descriptors, as the kernel does for a killed process."""
     if volume._attached is not None:
-        volume._attached.device.close()
-        os.close(volume._attached.image_fd)
+        volume._attached.close()
         volume._attached = None
 
 

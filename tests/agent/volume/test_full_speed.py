@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.volume import syscalls
 from agent.volume.monitor import VolumeMonitor
 from common.clock import SystemClock
 from common.session_spec import VolumeLimits
@@ -115,15 +118,47 @@ async def test_at_the_limit_files_can_be_deleted_and_others_written(volume: Btrf
     assert not status.full
 
 
-async def test_growing_does_not_wait_for_a_snapshot(volume: BtrfsVolume) -> None:
+async def test_what_is_written_is_never_shown_as_free(volume: BtrfsVolume) -> None:
+    """Not while it is in the cache, nor while it is on its way, nor when it has arrived."""
+    await volume.grow(4)
+    file = volume.mount_point / "active/upper/file"
+    file.touch()
+    free_bytes = await volume.true_free()
+    writer = asyncio.get_running_loop().create_task(
+        finish("dd", "if=/dev/zero", f"of={file}", "bs=1M", "count=1000", "conv=fsync")
+    )
+    while not writer.done():
+        written_bytes = os.stat(file).st_size
+        assert await volume.true_free() <= free_bytes - written_bytes + 8 * MB
+    assert file.stat().st_size == 1000 * MB
+
+
+async def test_metadata_has_its_room_before_anybody_writes(volume: BtrfsVolume) -> None:
+    pieces = run("btrfs", "filesystem", "df", "--raw", volume.mount_point)
+    found = re.search(r"Metadata, single: total=(\d+)", pieces)
+    assert found is not None
+    assert int(found[1]) >= SCALED.initial_bytes // 16
+
+
+async def test_growing_does_not_wait_for_a_snapshot(
+    volume: BtrfsVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upper = volume.mount_point / "active/upper"
-    (upper / "file").write_bytes(os.urandom(150 * MB))
-    async with asyncio.TaskGroup() as group:
-        snapshot = group.create_task(volume.snapshot("one"))
-        size_bytes = await volume.grow(1)
-        assert size_bytes == SCALED.initial_bytes + SCALED.step_bytes
-    copy = snapshot.result()
-    assert (copy / "upper/file").stat().st_size == 150 * MB
+    (upper / "file").write_bytes(b"before")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow_disk(fd: int) -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(syscalls, "syncfs", slow_disk)
+        snapshot = asyncio.get_running_loop().create_task(volume.snapshot("one"))
+        await asyncio.to_thread(begun.wait, 10)
+        async with asyncio.timeout(5):
+            assert await volume.grow(1) == SCALED.initial_bytes + SCALED.step_bytes
+        go_on.set()
+        copy = await snapshot
     with pytest.raises(OSError, match="Read-only"):
         (copy / "upper/file").write_bytes(b"")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from agent.volume import image
 from agent.volume.btrfs import IMAGE_NAME
 from agent.volume.volume import ImageInUseError
+from common.clock import SteppingClock
 from tests.agent.volume.holder import MB, RECORD_BYTES, record
 from tests.agent.volume.kernel import let_go, loop_devices, mounts, run, wait_for
 from tests.support.hurried_clock import HurriedClock
@@ -173,6 +175,51 @@ async def test_killed_while_creating_there_is_no_image_or_a_whole_one(
     await volume.detach()
     assert not (folder / "studios-volume.btrfs.unfinished").exists()
     run("btrfs", "check", folder / IMAGE_NAME)
+
+
+async def test_killed_between_two_names_of_an_image_leaves_it_one(
+    folder: Path, make_volume: MakeVolume
+) -> None:
+    volume = make_volume()
+    await volume.create()
+    os.link(folder / IMAGE_NAME, folder / "studios-volume.btrfs.unfinished")
+    await volume.create()
+    assert os.listdir(folder) == [IMAGE_NAME]
+    await volume.attach()
+    await volume.detach()
+
+
+async def test_a_growth_that_got_as_far_as_the_file_is_finished(
+    folder: Path, make_volume: MakeVolume, limits: VolumeLimits
+) -> None:
+    volume = make_volume()
+    await volume.create()
+    await volume.attach()
+    await volume.detach()
+    os.truncate(folder / IMAGE_NAME, limits.initial_bytes + limits.step_bytes)
+    await volume.attach()
+    assert (await volume.measure()).size_bytes == limits.initial_bytes + limits.step_bytes
+    await volume.detach()
+
+
+async def test_a_mount_that_can_not_be_shared_is_waited_for(
+    folder: Path, make_volume: MakeVolume
+) -> None:
+    clock = SteppingClock()
+    volume = make_volume(clock=clock)
+    await volume.create()
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    run("mount", "-o", "loop,ro", folder / IMAGE_NAME, elsewhere)
+    attaching = asyncio.get_running_loop().create_task(volume.attach())
+    while clock.sleeping == 0:
+        await asyncio.sleep(0.001)
+    run("umount", elsewhere)
+    while not attaching.done():
+        await clock.advance(1)
+        await asyncio.sleep(0.001)
+    assert (attaching.result() / "active/upper").is_dir()
+    await volume.detach()
 
 
 async def test_a_log_of_fsyncs_is_replayed_after_a_power_cut(

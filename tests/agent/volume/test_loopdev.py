@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.volume.btrfs import IMAGE_NAME
-from agent.volume.loopdev import TRIES_MAX, LoopDevices, kernels_choice
-from agent.volume.volume import KernelLacksError, NoLoopDeviceError
+from agent.volume.loopdev import TRIES_MAX, LoopDevice, LoopDevices, kernels_choice
+from agent.volume.volume import KernelLacksError, NoLoopDeviceError, VolumeError
 from tests.agent.volume.kernel import loop_devices, mounts, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from common.session_spec import VolumeLimits
     from tests.agent.volume.kernel import MakeVolume
 
 
@@ -158,4 +159,25 @@ async def test_the_device_unbinds_itself_and_caches_nothing_twice(
         folder / IMAGE_NAME,
     )
     assert columns.split() == ["1", "1", "4096", "0"]
+    await volume.detach()
+
+
+async def test_growths_that_fail_half_way_do_not_add_up(
+    folder: Path, make_volume: MakeVolume, limits: VolumeLimits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = make_volume()
+    await volume.create()
+    await volume.attach()
+
+    def refuse(device: LoopDevice) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LoopDevice, "reread_size", refuse)
+        for _ in range(5):
+            with pytest.raises(VolumeError, match="can't grow"):
+                await volume.grow(1)
+            assert (await volume.measure()).size_bytes == limits.initial_bytes
+    assert await volume.grow(1) == limits.initial_bytes + limits.step_bytes
+    assert (folder / IMAGE_NAME).stat().st_size == limits.initial_bytes + limits.step_bytes
     await volume.detach()
