@@ -49,16 +49,6 @@ _DESTROY = syscalls.request_write(_MAGIC, 15, _NAME.size)
 _SNAP_CREATE = syscalls.request_write(_MAGIC, 23, _SNAPSHOT.size)
 _FS_INFO = syscalls.request_read(_MAGIC, 31, _INFO_BYTES)
 _SNAPSHOT_READ_ONLY = 2
-_DATA_KINDS = ("data", "metadata", "mixed")
-_METADATA_KINDS = ("metadata", "mixed")
-_ALL_KINDS = (*_DATA_KINDS, "system")
-_METADATA_TAKEN = (
-    "bytes_used",
-    "bytes_may_use",
-    "bytes_reserved",
-    "bytes_pinned",
-    "bytes_readonly",
-)
 
 
 class Tree:
@@ -68,7 +58,9 @@ class Tree:
         self._mount_point = mount_point
         # The kernel names it by this id, which is not always the image's own: of two file systems
         # with the same id, the one mounted second gets another for as long as it is mounted.
-        self._allocation = SYSFS / _id(mount_point) / "allocation"
+        # As text: putting paths together would be half of the work of a measurement, which an idle
+        # session does some times a second.
+        self._allocation = str(SYSFS / _id(mount_point) / "allocation")
 
     # ── Space ────────────────────────────────────────────────────────────────
 
@@ -79,31 +71,35 @@ class Tree:
         return facts.f_blocks * facts.f_frsize
 
     def measure(self, *, host_free_bytes: int) -> Space:
-        on_its_way = sum(
-            self._read(kind, "bytes_may_use") + self._read(kind, "bytes_reserved")
-            for kind in _DATA_KINDS
+        data_on_its_way = self._read("data/bytes_may_use") + self._read("data/bytes_reserved")
+        metadata_on_its_way = self._read("metadata/bytes_may_use") + self._read(
+            "metadata/bytes_reserved"
         )
-        unallocated = -sum(self._read(kind, "disk_total") for kind in _ALL_KINDS)
-        metadata = sum(
-            self._read(kind, "total_bytes")
-            - sum(self._read(kind, name) for name in _METADATA_TAKEN)
-            for kind in _METADATA_KINDS
+        given_out = (
+            self._read("data/disk_total")
+            + self._read("metadata/disk_total")
+            + self._read("system/disk_total")
         )
+        metadata_taken = (
+            self._read("metadata/bytes_used")
+            + self._read("metadata/bytes_pinned")
+            + self._read("metadata/bytes_readonly")
+            + metadata_on_its_way
+        )
+        metadata_bytes = self._read("metadata/total_bytes")
         facts = os.statvfs(self._mount_point)
         _refuse_stopped(facts)
         size_bytes = facts.f_blocks * facts.f_frsize
+        free_bytes = facts.f_bavail * facts.f_frsize - data_on_its_way - metadata_on_its_way
         return Space(
             size_bytes=size_bytes,
-            true_free_bytes=max(0, facts.f_bavail * facts.f_frsize - on_its_way),
-            metadata_free_bytes=max(0, size_bytes + unallocated + metadata),
+            true_free_bytes=max(0, free_bytes),
+            metadata_free_bytes=max(0, size_bytes - given_out + metadata_bytes - metadata_taken),
             host_free_bytes=host_free_bytes,
         )
 
-    def _read(self, kind: str, name: str) -> int:
-        try:
-            fd = os.open(self._allocation / kind / name, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # a file system has data and metadata apart, or mixed
-            return 0
+    def _read(self, name: str) -> int:
+        fd = os.open(f"{self._allocation}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             return int(os.read(fd, 32))
         finally:
@@ -114,7 +110,7 @@ class Tree:
 
         Moving metadata away is the way to make the kernel take a new piece for it: 7 ms.
         """
-        if self._read("metadata", "total_bytes") > _MKFS_METADATA_BYTES:
+        if self._read("metadata/total_bytes") > _MKFS_METADATA_BYTES:
             return
         argument = bytearray(_BALANCE_BYTES)
         struct.pack_into("<Q", argument, 0, _BALANCE_METADATA)
