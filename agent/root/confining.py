@@ -1,0 +1,42 @@
+"""The last step of every process that becomes the session's: giving up what it must not have."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from agent.root import kernel
+
+_USUAL_UMASK = 0o022
+
+
+def leave_parent_behind() -> None:
+    """Give up what came from the agent; to be called while the host's /proc is there."""
+    os.umask(_USUAL_UMASK)
+    # Written with privilege, this is also the least that the session can set.
+    write("/proc/self/oom_score_adj", "0")
+    kernel.join_new_session_keyring()
+
+
+def confine(seccomp: bytes, capabilities: tuple[int, ...]) -> None:
+    """Give up every system call and capability that the session doesn't have.
+
+    The filter comes first: without `no_new_privs`, which would break sudo, installing it needs a
+    capability. Nothing is imported any more from here on: a name that isn't loaded is an error, and
+    never a file of the session.
+    """
+    sys.path.clear()
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+    kernel.set_seccomp_filter(seccomp)
+    kernel.keep_capabilities(capabilities)
+
+
+def write(path: str, text: str) -> None:
+    """Write to a file of the kernel's, at once."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

@@ -1,0 +1,145 @@
+"""What a session must not see of an image that is a whole machine: the `local` engine's host.
+
+The folders are emptied by opaque folders in a small overlay layer above the image rather than by
+mounts over them, so that what the user writes there is in the upper directory like everything else,
+and is kept. Key material in single files is removed by whiteouts, and the files of passwords are
+replaced by copies that name the same accounts without their hashes. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.root.paths import ancestors, is_within, topmost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.root.facts import Attributes, HostFacts
+
+EMPTIED_FOLDERS = (
+    "/boot",
+    "/home",
+    "/media",
+    "/mnt",
+    "/root",
+    "/srv",
+    "/tmp",
+    "/var/tmp",
+)
+KEY_FOLDERS = (
+    "/etc/NetworkManager/system-connections",
+    "/etc/docker",
+    "/etc/ipsec.d/private",
+    "/etc/kubernetes",
+    "/etc/letsencrypt",
+    "/etc/openvpn",
+    "/etc/pki/tls/private",
+    "/etc/rancher",
+    "/etc/ssl/private",
+    "/etc/sssd",
+    "/etc/wireguard",
+    "/etc/wpa_supplicant",
+    "/var/backups",  # copies of /etc/shadow
+    "/var/lib/amazon",
+    "/var/lib/cloud",  # user data of the machine, often with credentials
+    "/var/lib/containerd",
+    "/var/lib/containers",
+    "/var/lib/docker",
+    "/var/lib/kubelet",
+    "/var/lib/rancher",
+    "/var/lib/sss",
+    "/var/lib/waagent",
+    "/var/spool/cron",
+)
+KEY_FILES = (
+    "/etc/gshadow-",
+    "/etc/ipsec.secrets",
+    "/etc/krb5.keytab",
+    "/etc/security/opasswd",
+    "/etc/shadow-",
+    "/etc/ssh/ssh_host_dsa_key",
+    "/etc/ssh/ssh_host_ecdsa_key",
+    "/etc/ssh/ssh_host_ed25519_key",
+    "/etc/ssh/ssh_host_rsa_key",
+)
+PASSWORD_FILES = ("/etc/gshadow", "/etc/shadow")
+_LOCKED = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class MergedFolder:
+    """A folder on the way to another entry.
+
+    It takes the place of the image's for everything but its contents, so it must look like it.
+    """
+
+    path: str
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class OpaqueFolder:
+    """A folder that hides all that the image has in it."""
+
+    path: str
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Whiteout:
+    """Nothing, where the image has a file."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacedFile:
+    """A file that stands before the image's."""
+
+    path: str
+    text: str
+    attributes: Attributes
+
+
+MaskEntry = MergedFolder | OpaqueFolder | Whiteout | ReplacedFile
+
+
+def mask_entries(facts: HostFacts, folders: Iterable[str]) -> tuple[MaskEntry, ...]:
+    """Return the layer's contents, each folder before what is in it.
+
+    `folders` are to be emptied; those that the host doesn't have are left out.
+    """
+    opaque = topmost(path for path in folders if path in facts.folders)
+
+    def visible(path: str) -> bool:
+        return not any(is_within(path, folder) for folder in opaque)
+
+    leaves: list[MaskEntry] = [OpaqueFolder(path, facts.folders[path]) for path in opaque]
+    leaves += [Whiteout(path) for path in sorted(facts.secrets) if visible(path)]
+    leaves += [
+        ReplacedFile(path, without_hashes(file.text), file.attributes)
+        for path, file in sorted(facts.password_files.items())
+        if visible(path)
+    ]
+    between = {folder for entry in leaves for folder in ancestors(entry.path)}
+    merged = [MergedFolder(path, facts.folders[path]) for path in sorted(between)]
+    return (*merged, *leaves)
+
+
+def without_hashes(text: str) -> str:
+    """Return a shadow file in which whoever had a password has none that could be right.
+
+    Locked accounts and those without a password stay what they are.
+    """
+    return "".join(_without_hash(line) for line in text.splitlines(keepends=True))
+
+
+def _without_hash(line: str) -> str:
+    fields = line.split(":")
+    if len(fields) > 1 and fields[1] and not fields[1].startswith(("*", "!")):
+        fields[1] = _LOCKED
+    elif len(fields) > 1 and fields[1].startswith("!"):
+        fields[1] = "!"  # a locked account keeps its hash behind the mark
+    return ":".join(fields)

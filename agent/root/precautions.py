@@ -1,0 +1,22 @@
+"""What an agent does about itself before it makes a session's root; once, before it has threads."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from agent.root.layers import enter_own_mounts
+
+MEMORY_KILL_ADJUSTMENT = -900
+"""Of -1000 to 1000: nearly never chosen when the machine is out of memory. A session's processes
+start from 0 again, and can't set less."""
+
+
+def take_precautions() -> None:
+    """Be out of the way of the session's memory bombs, and make mounts that the host never sees.
+
+    Raise OSError where the mount namespace is refused; then no session root can be made here.
+    """
+    with contextlib.suppress(OSError):  # not allowed everywhere, and nothing depends on it
+        Path("/proc/self/oom_score_adj").write_text(str(MEMORY_KILL_ADJUSTMENT))
+    enter_own_mounts()

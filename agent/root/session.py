@@ -1,0 +1,239 @@
+"""**Start here.** A session's root, from its making to its end.
+
+`open` makes what the session stands on (seccomp filter, cgroups, network, mounts), then the first
+process, which takes itself into all of it and gives up what the session must not have. `run` keeps
+the way out and watches. `start` starts the tool, `enter` a program for `studios exec`. `close` ends
+all processes first and then takes away what they stood on. If the agent is killed, its mount
+namespace, its descriptors and its children go with it, and all that is left are empty cgroups,
+which the next run removes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.root.address import SessionAddress
+from agent.root.cgroup import SessionCgroup
+from agent.root.conversation import Conversation, SessionFailedError, StartedProgram
+from agent.root.entering import EnteredProgram, enter
+from agent.root.launching import launch_first
+from agent.root.layers import MountedRoot, mount_root, unmount_root
+from agent.root.memory_kills import KernelLog
+from agent.root.network import NetworkUnavailableError, SessionNetwork
+from agent.root.orders import Enter, Launch
+from agent.root.seccomp_filter import SeccompUnavailableError, compile_filter
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from agent.root.plan import RootPlan
+    from common.clock import Clock
+
+WATCH_SECONDS = 1.0  # a small file is read; a person learns of a memory kill within this time
+END_SECONDS_MAX = 10.0
+"""For all of the session to end after SIGKILL. Longer only takes what hangs in the kernel."""
+_KILLS_KEPT_MAX = 20  # names for the status; a loop that is killed for ever fills no memory
+_LOOPBACK = "127.0.0.1"
+
+_log = structlog.get_logger()
+
+
+class SessionStillEndingError(Exception):
+    """Processes of the session survive SIGKILL; they hang in the kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootStatus:
+    """What a person should know about the session's root."""
+
+    gives_up: tuple[str, ...]
+    """Sentences: what this session's walls and limits lack."""
+    way_out_problem: str | None
+    memory_kills: tuple[str, ...]
+    """Names of processes that the kernel ended for want of memory, the latest last."""
+    memory_kill_count: int
+
+
+class SessionRoot:
+    """One session's root and what runs in it. `on_change` is called when `status` may differ."""
+
+    def __init__(
+        self,
+        plan: RootPlan,
+        *,
+        name: str,
+        folder: Path,
+        clock: Clock,
+        on_change: Callable[[], None],
+    ) -> None:
+        """Name it for this machine; it is mounted below `folder`, which is in no layer of it."""
+        self._plan = plan
+        self._name = name
+        self._folder = folder
+        self._clock = clock
+        self._on_change = on_change
+        self._closing = contextlib.AsyncExitStack()
+        self._first: Conversation | None = None
+        self._network: SessionNetwork | None = None
+        self._cgroup: SessionCgroup | None = None
+        self._seccomp = b""
+        self._kills: tuple[str, ...] = ()
+        self._kill_count = 0
+
+    # ── Making and ending ────────────────────────────────────────────────────
+
+    async def open(self, *, output_fd: int) -> None:
+        """Make it, or leave nothing and raise SessionFailedError. From the main thread's loop.
+
+        `output_fd` is a pipe for what the session's programs print.
+        """
+        try:
+            mounted = await self._prepare()
+            self._first = launch_first(self._launch(mounted), output_fd=output_fd)
+            self._closing.push_async_callback(self._end)
+            await self._first.ready()
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, OSError | NetworkUnavailableError | SeccompUnavailableError):
+                raise SessionFailedError(f"the session's root can't be made: {error}") from None
+            raise
+        _log.info("session_root_ready", pid=self._first.pid, gives_up=self.status().gives_up)
+
+    async def _prepare(self) -> MountedRoot:
+        """Make what the session stands on; each part is taken away again by `close`."""
+        self._seccomp = await asyncio.to_thread(compile_filter, self._plan.seccomp)
+        self._cgroup = await asyncio.to_thread(SessionCgroup, self._name, self._plan.limits)
+        self._closing.callback(self._cgroup.remove)
+        if self._plan.own_network:
+            self._network = await asyncio.to_thread(SessionNetwork)
+            self._closing.callback(self._network.close)
+        mounted = await asyncio.to_thread(mount_root, self._plan, self._folder)
+        self._closing.callback(unmount_root, mounted)
+        return mounted
+
+    async def close(self) -> None:
+        """End everything in it and take it away. Idempotent.
+
+        Raise SessionStillEndingError if processes survive; then the rest stays as it is.
+        """
+        await self._closing.aclose()
+
+    async def _end(self) -> None:
+        assert self._first is not None
+        self._first.kill()
+        try:
+            async with asyncio.timeout(END_SECONDS_MAX):
+                await self._first.wait()
+        except TimeoutError:
+            raise SessionStillEndingError("processes of the session survive SIGKILL") from None
+
+    def _launch(self, mounted: MountedRoot) -> Launch:
+        plan, cgroup = self._plan, self._cgroup
+        assert cgroup is not None
+        return Launch(
+            root=str(mounted.root),
+            network_fd=None if self._network is None else self._network.session_fd,
+            cgroup_inside=cgroup.inside,
+            cgroup_outside=cgroup.outside,
+            hostname=plan.hostname,
+            carried=plan.carried,
+            covered=plan.covered,
+            own_files=mounted.own_files,
+            devices=plan.devices,
+            masked_paths=plan.masked_paths,
+            read_only_paths=plan.read_only_paths,
+            seccomp=self._seccomp,
+            capabilities=tuple(sorted(plan.capabilities)),
+        )
+
+    # ── While it lives ───────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Keep the way out and watch for memory kills, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            if self._network is not None:
+                group.create_task(self._network.keep_way_out(self._clock, self._on_change))
+            group.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        assert self._cgroup is not None
+        log = KernelLog()
+        try:
+            while True:
+                await self._clock.sleep(WATCH_SECONDS)
+                count = self._cgroup.memory_kills()
+                if count > self._kill_count:
+                    names = [kill.name for kill in log.kills(self._cgroup.memory_paths())]
+                    self._kills = (*self._kills, *names)[-_KILLS_KEPT_MAX:]
+                    self._kill_count = count
+                    _log.warning("memory_kill", names=names, count=count)
+                    self._on_change()
+        finally:
+            log.close()
+
+    async def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], working_directory: str
+    ) -> StartedProgram:
+        """Start a program, a child of the first process, whose output goes to `output_fd`."""
+        return await self._running().start(arguments, environment, working_directory)
+
+    def send_signal(self, program: StartedProgram, number: signal.Signals) -> None:
+        """Signal the process group of a program that was started."""
+        self._running().send_signal(program.pid, number)
+
+    async def enter(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        working_directory: str,
+        *,
+        streams: tuple[int, int, int] | None,
+        outlives_agent: bool = False,
+    ) -> EnteredProgram:
+        """Start a program with streams of its own, or on a terminal of its own if None."""
+        assert self._cgroup is not None
+        with self._running().pidfd() as first_process_fd:
+            order = Enter(
+                first_process_fd=first_process_fd,
+                cgroup_inside=self._cgroup.inside,
+                seccomp=self._seccomp,
+                capabilities=tuple(sorted(self._plan.capabilities)),
+                terminal_fd=None,
+                outlives_agent=outlives_agent,
+            )
+            return await enter(order, arguments, environment, working_directory, streams=streams)
+
+    def address(self, port: int) -> SessionAddress | None:
+        """Return where a port of the session's loopback is; None if it is the agent's own."""
+        if self._network is None:
+            return None
+        return SessionAddress(self._network.session_fd, _LOOPBACK, port)
+
+    def processes(self) -> frozenset[int]:
+        """Return the host's pids of all that runs in the session's cgroup."""
+        return frozenset() if self._cgroup is None else self._cgroup.processes()
+
+    def status(self) -> RootStatus:
+        given_up = () if self._cgroup is None else self._cgroup.gives_up
+        return RootStatus(
+            gives_up=(*self._plan.gives_up, *given_up),
+            way_out_problem=None if self._network is None else self._network.problem,
+            memory_kills=self._kills,
+            memory_kill_count=self._kill_count,
+        )
+
+    async def ended(self) -> None:
+        """Return once the first process has ended, whoever ended it."""
+        await self._running().wait()
+
+    def _running(self) -> Conversation:
+        if self._first is None:
+            raise SessionFailedError("the session's root has not been made")
+        return self._first

@@ -1,0 +1,153 @@
+"""Starts programs as the agent asks, and tells how they ended.
+
+It is the loop of the session's first process and, for `studios exec`, of a helper that has entered
+the session.
+
+All signals are blocked and none has a handler, so nothing that the session sends can disturb a
+first process; the kernel keeps SIGKILL and SIGSTOP from inside away from it. It waits in `poll` for
+the agent's orders and, through a signalfd, for children that ended; a first process is given all
+orphans of the session, and reaps them. When the agent's end of the pipe closes it exits. For a
+first process that is the end of the session: besides the parent-death signal, a second way in which
+no session outlives its agent.
+
+It stays outside the session's cgroup, and only its children enter: a memory or fork bomb can't
+take it along, and a program can be started while one goes off.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+from agent.root import kernel
+from agent.root.orders import Start, read_order
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from agent.root.orders import Forward
+
+_SIGPIPE = 13
+_SIGCHLD = 17
+_SIGXFSZ = 25
+_IGNORED_BY_PYTHON = (_SIGPIPE, _SIGXFSZ)
+"""Python ignores these, and a program that is started inherits what is ignored."""
+_CANNOT_EXEC = 127  # what a shell answers when there is no such program
+_SIGNAL_RECORD_BYTES = 128
+
+
+def _nothing() -> None: ...
+
+
+class Starter:
+    """Use `run` once."""
+
+    def __init__(
+        self,
+        orders_fd: int,
+        events_fd: int,
+        doors: tuple[int, ...],
+        *,
+        in_child: Callable[[], None] = _nothing,
+    ) -> None:
+        """`doors` take a process into the session's cgroups; `in_child` runs before exec."""
+        self._orders_fd = orders_fd
+        self._events_fd = events_fd
+        self._doors = doors
+        self._in_child = in_child
+        self._started: set[int] = set()
+
+    def run(self) -> NoReturn:
+        """Live as long as the agent does."""
+        os.set_inheritable(self._orders_fd, False)
+        os.set_inheritable(self._events_fd, False)
+        children_fd = kernel.signal_descriptor(_SIGCHLD)
+        waiting = select.poll()
+        waiting.register(self._orders_fd, select.POLLIN)
+        waiting.register(children_fd, select.POLLIN)
+        self._tell("ready")
+        while True:
+            ready = {fd for fd, _ in waiting.poll()}
+            if children_fd in ready:
+                os.read(children_fd, _SIGNAL_RECORD_BYTES)
+                self._reap()
+            if self._orders_fd in ready:
+                self._obey()
+
+    def _obey(self) -> None:
+        order = read_order(self._orders_fd)
+        if order is None:
+            os._exit(0)
+        elif isinstance(order, Start):
+            self._start(order)
+        else:
+            self._forward(order)
+
+    def _start(self, order: Start) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell(f"refused {error}")
+            return
+        if pid == 0:
+            self._become(order)
+        self._started.add(pid)
+        self._tell(f"started {pid}")
+
+    def _become(self, order: Start) -> NoReturn:
+        """In the child: enter the cgroup, then be the program."""
+        try:
+            for door in self._doors:
+                os.write(door, b"0")
+            os.setsid()
+            self._in_child()
+            kernel.reset_signals(_IGNORED_BY_PYTHON)
+            os.chdir(order.working_directory)
+            _execute(order.arguments, dict(order.environment))
+        except (OSError, ValueError) as error:
+            os.write(2, f"{order.arguments[0]} could not be started: {error}\n".encode())
+        os._exit(_CANNOT_EXEC)
+
+    def _forward(self, order: Forward) -> None:
+        if order.pid not in self._started:
+            return
+        try:
+            os.killpg(order.pid, order.signal)
+        except OSError:
+            return  # it ended, and whatever was left of its group
+
+    def _reap(self) -> None:
+        """Take every child that has ended, also those that were never started here."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self._started:
+                self._started.discard(pid)
+                self._tell(f"ended {pid} {status}")
+
+    def _tell(self, event: str) -> None:
+        os.write(self._events_fd, f"{event}\n".encode(errors="replace"))
+
+
+def _execute(arguments: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
+    """Be the program, looked for on the PATH of `environment`; raise OSError if there is none.
+
+    Not `os.execvpe`, which imports something once it is called.
+    """
+    program = arguments[0]
+    folders = [""] if "/" in program else environment.get("PATH", "").split(":")
+    problem: OSError = FileNotFoundError(2, "No such program")
+    for folder in folders:
+        try:
+            os.execve(f"{folder}/{program}" if folder else program, arguments, environment)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            problem = error
+    raise problem
