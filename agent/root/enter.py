@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 
 from agent.root import kernel
 from agent.root.confining import confine, leave_parent_behind
@@ -60,13 +61,33 @@ def main(plan_fd: int, orders_fd: int, events_fd: int) -> None:
         os.write(events_fd, f"failed {error}\n".encode(errors="replace"))
         os._exit(1)
 
+    alive, alive_end = os.pipe()
+
     def in_child() -> None:
         if not enter.outlives_agent:
-            kernel.die_with_parent(_SIGKILL)
+            _die_with(alive, alive_end)
         if terminal is not None:
             _use_terminal(terminal)
 
-    Starter(orders_fd, events_fd, doors, in_child=in_child).run()
+    def after_start() -> None:
+        if terminal is not None:
+            os.close(terminal)  # or the agent's side would never hear that all have left it
+
+    Starter(orders_fd, events_fd, doors, in_child=in_child, after_start=after_start).run()
+
+
+def _die_with(alive: int, alive_end: int) -> None:
+    """Have this process end with the helper, also when that has ended already.
+
+    Asking for the parent doesn't tell: from inside the session's pid namespace the helper has no
+    number.
+    """
+    kernel.die_with_parent(_SIGKILL)
+    os.close(alive_end)
+    waiting = select.poll()
+    waiting.register(alive, 0)
+    if waiting.poll(0):
+        os._exit(1)
 
 
 def _sender(terminal_fd: int) -> Callable[[int], None]:

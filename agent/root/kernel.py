@@ -64,6 +64,7 @@ _KEYCTL_JOIN_SESSION_KEYRING = 1
 _SIG_BLOCK = 0
 _SIG_SETMASK = 2
 _SIG_DFL = 0
+_SIGNALS_MAX = 64
 _SIGSET_BYTES = 128  # glibc's sigset_t
 _FIRST_CLOSED_BY_DEFAULT = 3
 _CLOSE_RANGE_END = 0xFFFFFFFF
@@ -265,10 +266,14 @@ def block_signals() -> None:
     _checked(_libc.sigprocmask(_SIG_BLOCK, everything, None), "sigprocmask")
 
 
-def reset_signals(ignored: Iterable[int]) -> None:
-    """Unblock every signal and give those in `ignored` their default meaning back."""
-    for number in ignored:
-        _libc.signal(number, _SIG_DFL)
+def reset_signals() -> None:
+    """Unblock every signal and give each its default meaning back.
+
+    What is ignored is inherited through exec: Python ignores two, and the agent's parent may have
+    ignored any.
+    """
+    for number in range(1, _SIGNALS_MAX + 1):
+        _libc.signal(number, _SIG_DFL)  # those that can't be changed stay what they are
     nothing = ctypes.create_string_buffer(_SIGSET_BYTES)
     _checked(_libc.sigprocmask(_SIG_SETMASK, nothing, None), "sigprocmask")
 

@@ -29,11 +29,7 @@ if TYPE_CHECKING:
 
     from agent.root.orders import Forward
 
-_SIGPIPE = 13
 _SIGCHLD = 17
-_SIGXFSZ = 25
-_IGNORED_BY_PYTHON = (_SIGPIPE, _SIGXFSZ)
-"""Python ignores these, and a program that is started inherits what is ignored."""
 _CANNOT_EXEC = 127  # what a shell answers when there is no such program
 _SIGNAL_RECORD_BYTES = 128
 
@@ -51,12 +47,14 @@ class Starter:
         doors: tuple[int, ...],
         *,
         in_child: Callable[[], None] = _nothing,
+        after_start: Callable[[], None] = _nothing,
     ) -> None:
-        """`doors` take a process into the session's cgroups; `in_child` runs before exec."""
+        """`doors` take a process into the session's cgroups; `in_child` is called before exec."""
         self._orders_fd = orders_fd
         self._events_fd = events_fd
         self._doors = doors
         self._in_child = in_child
+        self._after_start = after_start
         self._started: set[int] = set()
 
     def run(self) -> NoReturn:
@@ -93,6 +91,7 @@ class Starter:
             return
         if pid == 0:
             self._become(order)
+        self._after_start()
         self._started.add(pid)
         self._tell(f"started {pid}")
 
@@ -103,7 +102,7 @@ class Starter:
                 os.write(door, b"0")
             os.setsid()
             self._in_child()
-            kernel.reset_signals(_IGNORED_BY_PYTHON)
+            kernel.reset_signals()
             os.chdir(order.working_directory)
             _execute(order.arguments, dict(order.environment))
         except (OSError, ValueError) as error:
