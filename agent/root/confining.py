@@ -8,13 +8,16 @@ import sys
 from agent.root import kernel
 
 _USUAL_UMASK = 0o022
+_MEMORY_KILL_ADJUSTMENT = "/proc/self/oom_score_adj"
+_NUMBER_BYTES_MAX = 32
 
 
 def leave_parent_behind() -> None:
     """Give up what came from the agent; to be called while the host's /proc is there."""
     os.umask(_USUAL_UMASK)
-    # Written with privilege, this is also the least that the session can set.
-    write("/proc/self/oom_score_adj", "0")
+    if _memory_kill_adjustment() < 0:
+        # Written with privilege, this is also the least that the session can set.
+        write(_MEMORY_KILL_ADJUSTMENT, "0")
     kernel.join_new_session_keyring()
 
 
@@ -31,6 +34,14 @@ def confine(seccomp: bytes, capabilities: tuple[int, ...]) -> None:
     sys.path_importer_cache.clear()
     kernel.set_seccomp_filter(seccomp)
     kernel.keep_capabilities(capabilities)
+
+
+def _memory_kill_adjustment() -> int:
+    fd = os.open(_MEMORY_KILL_ADJUSTMENT, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(fd, _NUMBER_BYTES_MAX))
+    finally:
+        os.close(fd)
 
 
 def write(path: str, text: str) -> None:

@@ -65,7 +65,8 @@ KEY_FILES = (
     "/etc/ssh/ssh_host_rsa_key",
 )
 PASSWORD_FILES = ("/etc/gshadow", "/etc/shadow")
-_LOCKED = "*"
+_LOCKED = "!"
+_IMPOSSIBLE = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,12 @@ def without_hashes(text: str) -> str:
 
     Locked accounts and those without a password stay what they are.
     """
-    return "".join(_without_hash(line) for line in text.splitlines(keepends=True))
+    return "\n".join(_without_hash(line) for line in text.split("\n"))
 
 
 def _without_hash(line: str) -> str:
-    fields = line.split(":")
-    if len(fields) > 1 and fields[1] and not fields[1].startswith(("*", "!")):
-        fields[1] = _LOCKED
-    elif len(fields) > 1 and fields[1].startswith("!"):
-        fields[1] = "!"  # a locked account keeps its hash behind the mark
-    return ":".join(fields)
+    name, separator, rest = line.partition(":")
+    password, *others = rest.split(":")
+    if password:  # a locked account keeps its hash behind the mark
+        password = _LOCKED if password.startswith(_LOCKED) else _IMPOSSIBLE
+    return name + separator + ":".join((password, *others))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from agent.root.layers import enter_own_mounts
@@ -12,11 +11,18 @@ MEMORY_KILL_ADJUSTMENT = -900
 start from 0 again, and can't set less."""
 
 
-def take_precautions() -> None:
+def take_precautions() -> tuple[str, ...]:
     """Be out of the way of the session's memory bombs, and make mounts that the host never sees.
 
-    Raise OSError where the mount namespace is refused; then no session root can be made here.
+    Return sentences for the status: what couldn't be done. Raise OSError where the mount namespace
+    is refused; then no session root can be made here.
     """
-    with contextlib.suppress(OSError):  # not allowed everywhere, and nothing depends on it
-        Path("/proc/self/oom_score_adj").write_text(str(MEMORY_KILL_ADJUSTMENT))
     enter_own_mounts()
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(MEMORY_KILL_ADJUSTMENT))
+    except OSError:
+        return (
+            "The agent can't be kept from being ended when the machine itself is out of memory "
+            "(it has no capability SYS_RESOURCE).",
+        )
+    return ()

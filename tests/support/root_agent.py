@@ -44,7 +44,8 @@ _READ_BYTES = 1 << 16
 class Agent:
     """One session root and the requests about it."""
 
-    def __init__(self, setting: dict[str, Any]) -> None:
+    def __init__(self, setting: dict[str, Any], precautions: tuple[str, ...]) -> None:
+        self._precautions = precautions
         self._setting = setting
         self._folder = Path(setting["folder"])
         self._output, self._output_end = os.pipe2(os.O_CLOEXEC)
@@ -160,6 +161,7 @@ class Agent:
     async def status(self) -> dict[str, Any]:
         status = self._root.status()
         return {
+            "precautions": list(self._precautions),
             "gives_up": list(status.gives_up),
             "way_out_problem": status.way_out_problem,
             "memory_kills": list(status.memory_kills),
@@ -239,8 +241,8 @@ def main() -> None:
     setting = json.loads(base64.b64decode(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log.configure(program="root-agent")
-    take_precautions()
-    asyncio.run(Agent(setting).live())
+    precautions = take_precautions()
+    asyncio.run(Agent(setting, precautions).live())
 
 
 if __name__ == "__main__":

@@ -96,6 +96,10 @@ class SessionRig:
         answer = self._hear()
         assert answer == {"ready": True}, answer
 
+    def override(self, **setting: Any) -> None:
+        """Change what the next `open` asks for."""
+        self._setting |= setting
+
     def close(self) -> None:
         """End the agent in order."""
         if self._process is None:
