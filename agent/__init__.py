@@ -6,7 +6,8 @@
 - `config`         arguments and session spec
 - `host_state`     the folder that outlives the agent; one agent at a time
 - `supervisor/`    the tool's process: start, readiness, output, restart, end
-- `volume/`        the session's own file system; the daemon doesn't use it yet
+- `volume/`        the session's own file system: an image that grows
+- `root/`          the session's root: its mounts, namespaces and limits
 - `gateway/`       HTTP and WebSockets from the tunnel to the tool
 - `tunnel/`        connections parked at the edges
 - `connection`     both of them, built

@@ -1,4 +1,4 @@
-"""What the daemon needs of gateway and tunnel, which know nothing of it."""
+"""What the daemon, gateway and tunnel need of each other, and all of them of the ground."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import random
+    import signal
+    from collections.abc import Mapping, Sequence
 
     from agent.activity import Activity
     from agent.reserved import Reserved
     from common.clock import Clock
+    from common.http1.lane import Address
     from common.messages import TunnelStatus
     from common.secret import Secret
     from common.session_spec import SessionSpec
@@ -57,11 +60,106 @@ class Road(Protocol):
         ...
 
 
+class CannotStartError(Exception):
+    """A program could not be started; the text is a sentence. A retry may help."""
+
+
+class Program(Protocol):
+    """A program that was started on the ground."""
+
+    @property
+    def pid(self) -> int:
+        """Its number, as programs beside it see it; also its process group and its session."""
+        ...
+
+    async def wait(self) -> int:
+        """Return its exit code, negative for a signal.
+
+        Raise CannotStartError if the ground ended before that could be known.
+        """
+        ...
+
+
+class EnteredProgram(Program, Protocol):
+    """A program that was started from outside, with streams of its own: `studios exec`."""
+
+    @property
+    def terminal_fd(self) -> int | None:
+        """The near side of its terminal, whoever closes it; None without one."""
+        ...
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Signal its process group, if it still lives."""
+        ...
+
+    async def close(self) -> None:
+        """End it, unless it was started to outlive its helper. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What all programs of the ground used so far, and use now."""
+
+    cpu_seconds: float
+    memory_bytes: int
+    processes: int
+
+
+class Ground(Protocol):
+    """What the tool stands on: a file system, walls and limits. Made before it, gone after it."""
+
+    def address(self, port: int) -> Address:
+        """Return where a port of the tool's loopback is."""
+        ...
+
+    async def start(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        working_directory: str,
+    ) -> Program:
+        """Start a program whose output is collected; raise CannotStartError.
+
+        One that doesn't exist prints a line and ends with 127.
+        """
+        ...
+
+    def send_signal(self, program: Program, number: signal.Signals) -> None:
+        """Signal the process group of a program that was started, if it still lives."""
+        ...
+
+    async def end_all(self, grace_seconds: float) -> bool:
+        """End every program: SIGTERM, `grace_seconds`, SIGKILL; True when none is left."""
+        ...
+
+    async def enter(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        working_directory: str,
+        *,
+        streams: tuple[int, int, int] | None,
+        outlives_agent: bool = False,
+    ) -> EnteredProgram:
+        """Start a program on `streams` or, without, on a new terminal; raise CannotStartError.
+
+        The caller closes its copies of `streams`. With `outlives_agent` it goes on when whoever
+        asked is gone, but not longer than the ground.
+        """
+        ...
+
+    def use(self) -> Use | None:
+        """Measure; None where that can't be had. Blocks for as long as a few small files take."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
     """What gateway and tunnel get from the daemon."""
 
     spec: SessionSpec
+    ground: Ground
     is_ready: Callable[[], bool]
     progress: Callable[[], str]
     reserved: Reserved

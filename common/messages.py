@@ -80,6 +80,16 @@ class ToolStatus(_Wire, frozen=True, kw_only=True):
     resources: ResourceUse | None = None
 
 
+class RootStatus(_Wire, frozen=True, kw_only=True):
+    """What the session's limits did to it. The same is in `warnings`, as sentences."""
+
+    memory_kills: tuple[str, ...] = ()
+    """Names of processes that the kernel ended for want of memory, the latest last."""
+    memory_kill_count: int = 0
+    process_limit_hits: int = 0
+    """How often a process could not be started because the session had too many."""
+
+
 class VolumeStatus(_Wire, frozen=True, kw_only=True):
     """The session's own file system. Sizes in bytes."""
 
@@ -164,6 +174,7 @@ class StatusReport(_Wire, frozen=True, kw_only=True):
     tool: ToolStatus
     warnings: tuple[str, ...] = ()
     """What the user gave up or should know: a missing kernel feature, a mismatched image."""
+    root: RootStatus | None = None
     volume: VolumeStatus | None = None
     checkpoint: CheckpointStatus | None = None
     mounts: tuple[MountStatus, ...] | None = None

@@ -58,6 +58,19 @@ class ResourceLimits(_Wire, frozen=True, kw_only=True):
     processes: int | None = None
 
 
+class RootSpec(_Wire, frozen=True, kw_only=True):
+    """What the session's root is made from."""
+
+    image: Literal["host", "container"] = "container"
+    """`container`: the agent's own `/`, with all that is mounted below it. `host`, for the engine
+    `local`: the machine's, less what is nobody's business in a session, and nothing is mounted
+    below it but what `carried` names."""
+    hidden: tuple[str, ...] = ()
+    """Folders of the platform that no session may see; the agent knows its own."""
+    carried: tuple[str, ...] = ()
+    """Mounts of the machine that come along."""
+
+
 class MountSpec(_Wire, frozen=True, kw_only=True):
     """One data link to mount at /workspace/data/<name>."""
 
@@ -105,6 +118,7 @@ class SessionSpec(_Wire, frozen=True, kw_only=True):
     work_directory: WorkDirectory
     volume: VolumeLimits = VolumeLimits()
     resources: ResourceLimits = ResourceLimits()
+    root: RootSpec = RootSpec()
     mounts: tuple[MountSpec, ...] = ()
     profile: Literal["default", "docker"] = "default"
     settings: SessionSettings = SessionSettings()

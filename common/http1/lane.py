@@ -1,6 +1,6 @@
 """Where upstream connections come from.
 
-A `Lane` is one destination. `DialledLane` opens TCP or unix connections to it and keeps some idle
+A `Lane` is one destination. `DialledLane` opens connections to an address and keeps some idle
 for the next request; the edge's tunnel pool is the other kind.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from common.http1.upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 _IDLE_MAX = 32
@@ -50,12 +50,31 @@ class Lane(Protocol):
     def lost(self, upstream: Upstream) -> None: ...
 
 
+_Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
+
+
+class Address(Protocol):
+    """Where connections go. Values that compare equal are the same place."""
+
+    async def connect(
+        self, factory: Callable[[], _Protocol]
+    ) -> tuple[asyncio.Transport, _Protocol]:
+        """Connect like the loop's `create_connection`; raise OSError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
     """A TCP destination."""
 
     host: str
     port: int
+
+    async def connect(
+        self, factory: Callable[[], _Protocol]
+    ) -> tuple[asyncio.Transport, _Protocol]:
+        loop = asyncio.get_running_loop()
+        return await loop.create_connection(factory, self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +83,13 @@ class UnixAddress:
 
     path: str
 
-
-Address = TcpAddress | UnixAddress
+    async def connect(
+        self, factory: Callable[[], _Protocol]
+    ) -> tuple[asyncio.Transport, _Protocol]:
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.create_unix_connection(factory, self.path)
+        # asyncio's type says Transport only for TCP
+        return cast("asyncio.Transport", transport), protocol
 
 
 class DialledLane:
@@ -93,7 +117,7 @@ class DialledLane:
         self._dialling += 1
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                await self._dial(lambda: upstream)
+                await self._address.connect(lambda: upstream)
         except (OSError, TimeoutError) as error:
             reason = str(error) or "no answer"
             raise LaneUnavailableError(
@@ -105,14 +129,6 @@ class DialledLane:
             raise LaneUnavailableError(502, f"{self._name} accepts connections and ends them.")
         self._open.add(upstream)
         return upstream
-
-    def _dial(self, factory: Callable[[], Upstream]) -> Awaitable[object]:
-        loop = asyncio.get_running_loop()
-        match self._address:
-            case TcpAddress(host, port):
-                return loop.create_connection(factory, host, port)
-            case UnixAddress(path):
-                return loop.create_unix_connection(factory, path)
 
     def give_back(self, upstream: Upstream) -> None:
         if len(self._idle) >= _IDLE_MAX:

@@ -22,6 +22,11 @@ The edge and the byte path:
 The agent:
 - `agent_rig`           an agent with its surroundings
 - `fake_control_plane`  a control plane, as the agent sees it
+- `session_rig`         session roots on the real kernel, and what they leave
+- `root_agent`          the agent's stand-in that makes them
+- `attempts`            scripts that try to get out
+- `escape_targets`      where they would like to get
+- `waiting`             for a named condition, without an event loop
 
 Everything together:
 - `live`                the whole system as a user starts it, in processes of its own

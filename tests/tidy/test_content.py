@@ -30,7 +30,6 @@ FOREIGN = re.compile(
         [
             r"/home" + r"/[a-z]\w+/",
             r"/Us" + r"ers/[A-Za-z]",
-            r"/root" + r"/",
             r"(?<![\w.])/work" + r"/(main|shared)",
             r"/tmp" + r"/brief",
             r"\.\./sha" + r"red",
