@@ -12,6 +12,7 @@ Decided (pure):
 - `names`          its hosts, hostname and resolv.conf
 - `addresses`      its network, as numbers
 - `cgroup_layout`  which cgroups there are and how they are limited
+- `accounts`       what they say of the session's use
 - `mountinfo`      the kernel's list of mounts, parsed
 - `paths`          questions about paths
 

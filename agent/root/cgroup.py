@@ -10,15 +10,18 @@ import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from agent.root import mountinfo
+from agent.parts import Use
+from agent.root import accounts, mountinfo
 from agent.root.cgroup_layout import Hierarchy, hierarchies, missing, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from agent.root.plan import Limits
+
+T = TypeVar("T")
 
 PREFIX = "studios-"
 _AGENT = "studios-agent"
@@ -34,6 +37,10 @@ class MadeFolder:
     path: Path
     outside: Path
     """The folder that the agent is in."""
+
+    def read(self, name: str) -> str:
+        """Return a file's text; empty if there is none."""
+        return _read(self.path / name)
 
 
 class SessionCgroup:
@@ -75,7 +82,25 @@ class SessionCgroup:
 
     def memory_kills(self) -> int:
         """Return how often the kernel ended a process of the session for want of memory."""
-        return sum(_kills(made) for made in self.folders)
+        return self._account(accounts.memory_kills) or 0
+
+    def process_limit_hits(self) -> int:
+        """Return how often the session could not start a process because of its limit."""
+        return self._account(accounts.process_limit_hits) or 0
+
+    def use(self) -> Use | None:
+        """Measure; None where an account is missing. Reads three small files."""
+        cpu_seconds = self._account(accounts.cpu_seconds)
+        memory_bytes = self._account(accounts.memory_bytes)
+        processes = self._account(accounts.processes)
+        if cpu_seconds is None or memory_bytes is None or processes is None:
+            return None
+        return Use(cpu_seconds, memory_bytes, processes)
+
+    def _account(self, account: Callable[[Hierarchy, accounts.Read], T | None]) -> T | None:
+        """Return the answer of the first hierarchy that keeps this account."""
+        answers = (account(made.hierarchy, made.read) for made in self.folders)
+        return next((answer for answer in answers if answer is not None), None)
 
     def memory_paths(self) -> frozenset[str]:
         """Return the session's names in the kernel's log."""
@@ -154,17 +179,6 @@ def _remove(path: Path) -> None:
 def _folders(path: Path) -> Iterator[Path]:
     with os.scandir(path) as entries:
         yield from (Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
-
-
-def _kills(made: MadeFolder) -> int:
-    if "memory" not in made.hierarchy.controllers:
-        return 0
-    name = "memory.oom_control" if made.hierarchy.version == 1 else "memory.events"
-    for line in _read(made.path / name).splitlines():
-        key, _, value = line.partition(" ")
-        if key == "oom_kill":
-            return int(value)
-    return 0
 
 
 def _read(path: Path) -> str:

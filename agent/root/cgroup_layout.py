@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from agent.root.mountinfo import Mount
     from agent.root.plan import Limits
 
-Controller = Literal["cpu", "memory", "pids"]
-CONTROLLERS: tuple[Controller, ...] = ("cpu", "memory", "pids")
+Controller = Literal["cpu", "memory", "pids", "cpuacct"]
+CONTROLLERS: tuple[Controller, ...] = ("cpu", "memory", "pids", "cpuacct")
+"""The last limits nothing: it is version 1's account of processor time, often in a tree of its own.
+Version 2 keeps that account everywhere."""
 PERIOD_MICROSECONDS = 100_000  # the kernel's own
 _QUOTA_MICROSECONDS_MIN = 1_000  # the kernel refuses less
 _CGROUP_FIELDS = 3
@@ -124,6 +126,7 @@ def missing(found: tuple[Hierarchy, ...], limits: Limits) -> tuple[str, ...]:
         "cpu": limits.cpus is not None,
         "memory": limits.memory_bytes is not None,
         "pids": True,
+        "cpuacct": False,
     }
     return tuple(
         f"This machine has no cgroup controller {name}: the session's limit can't be kept."

@@ -68,7 +68,7 @@ def test_hybrid_host_has_a_folder_per_controller() -> None:
         return "pids hugetlb\n"
 
     assert hierarchies(HYBRID, HYBRID_OWN, controllers) == (
-        Hierarchy(1, "/sys/fs/cgroup/cpu,cpuacct", ("cpu",)),
+        Hierarchy(1, "/sys/fs/cgroup/cpu,cpuacct", ("cpu", "cpuacct")),
         Hierarchy(1, "/sys/fs/cgroup/memory/machine/one", ("memory",)),
         Hierarchy(2, "/sys/fs/cgroup/unified/here", ("pids",)),
     )
