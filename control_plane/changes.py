@@ -64,9 +64,18 @@ class ChangeSet:
         self.told.append(Change(ChangeKind.CREATED, studio.session_id))
 
     async def save(
-        self, before: Studio, after: Studio, *, action: str = "", actor_id: UserId | None = None
+        self,
+        before: Studio,
+        after: Studio,
+        *,
+        action: str = "",
+        actor_id: UserId | None = None,
+        by_session: bool = False,
     ) -> None:
-        """Write the difference. `action` names what a person did; else the new status does."""
+        """Write the difference. `action` names what a person did; else the new status does.
+
+        `by_session`: nobody in particular did it, but a program in the session.
+        """
         if after == before:
             return
         await self.transaction.save(after, before=before)
@@ -74,6 +83,8 @@ class ChangeSet:
             detail: dict[str, object] = {"run": after.run_number, "status": after.status.value}
             if after.status is not before.status:
                 detail |= {"was": before.status.value, "message": after.status_message}
+            if by_session:
+                detail["by"] = "session"
             named = action or f"studio_session_{after.status.value}"
             await self._audit(named, after, actor_id, detail)
         self._tell(before, after)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from control_plane.changes import Changes
-from control_plane.errors import NotFoundError
+from control_plane.errors import ConflictError, NotFoundError
+from control_plane.lifecycle import Event, step
 from control_plane.store import Store
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from common.ids import SessionId
     from common.templates import TemplateFacts
     from common.tokens import TokenSigner
+    from control_plane.effects import Facts
     from control_plane.engines.engine import Engine
     from control_plane.events import EventBus
     from control_plane.model import Studio
@@ -61,3 +63,13 @@ async def find_studio(
     if studio is None or studio.deleted:
         raise NotFoundError(f"There is no Studio {session_id}: look for it in the list of Studios.")
     return studio
+
+
+def advance(studio: Studio, event: Event, facts: Facts) -> Studio:
+    """Return the Studio after what somebody asked for, or raise ConflictError with the reason."""
+    outcome = step(studio, event, facts)
+    if outcome.refusal:
+        raise ConflictError(outcome.refusal)
+    if event is Event.EXTEND and studio.deadline is None:
+        raise ConflictError("The session keeps running until it is stopped: nothing to do.")
+    return outcome.studio

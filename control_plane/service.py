@@ -15,10 +15,10 @@ import msgspec
 
 from common.ids import SessionId
 from control_plane.access import Action, Refused, may
-from control_plane.core import Core, assemble, find_studio
+from control_plane.core import Core, advance, assemble, find_studio
 from control_plane.effects import Facts
 from control_plane.errors import ConflictError, InvalidError, RefusedError
-from control_plane.lifecycle import Event, step, stop_event
+from control_plane.lifecycle import Event, stop_event
 from control_plane.model import DEFAULT_WORKSPACE, PersonName, Status, Studio
 from control_plane.service_agents import AgentCommands
 from control_plane.service_edges import EdgeCommands
@@ -167,7 +167,7 @@ class StudioService(AgentCommands, EdgeCommands, LogCommands, WorkspaceCommands)
             if after.name != studio.name:
                 await _require_free(transaction, after.name, besides=session_id)
             if _but_free(after, studio) != studio:
-                _advance(studio, Event.EDIT, Facts(now=self._core.clock.now()))
+                advance(studio, Event.EDIT, Facts(now=self._core.clock.now()))
             if after != studio:
                 after = msgspec.structs.replace(after, last_updated=self._core.clock.now())
             await changes.save(studio, after, action="studio_session_edited", actor_id=person.id)
@@ -216,7 +216,7 @@ class StudioService(AgentCommands, EdgeCommands, LogCommands, WorkspaceCommands)
             now=self._core.clock.now(),
             session_configuration=options.configuration if options is not None else None,
         )
-        after = _advance(studio, Event.START, facts)
+        after = advance(studio, Event.START, facts)
         limit = world.settings.running_sessions_max
         if limit is not None and after != studio:
             await _require_room(transaction, limit)
@@ -235,9 +235,7 @@ class StudioService(AgentCommands, EdgeCommands, LogCommands, WorkspaceCommands)
             if event is Event.STOP:
                 limits = self._core.settings.limits
                 event = stop_event(studio, now, force_after_seconds=limits.force_after_seconds)
-            after = _advance(studio, event, Facts(now=now))
-            if event is Event.EXTEND and studio.deadline is None:
-                raise ConflictError("The session keeps running until it is stopped: nothing to do.")
+            after = advance(studio, event, Facts(now=now))
             named = f"studio_session_{done}"
             await changes.save(studio, after, action=named, actor_id=person.id)
             return after
@@ -272,13 +270,6 @@ def _require_inside(person: Person, studio: Studio) -> None:
 def _raise(problems: Iterable[str]) -> None:
     if sentences := " ".join(problems):
         raise InvalidError(sentences)
-
-
-def _advance(studio: Studio, event: Event, facts: Facts) -> Studio:
-    outcome = step(studio, event, facts)
-    if outcome.refusal:
-        raise ConflictError(outcome.refusal)
-    return outcome.studio
 
 
 def _edited(studio: Studio, request: UpdateStudio) -> Studio:

@@ -1,4 +1,4 @@
-"""What agents can ask: tell their state, learn what is wanted of them."""
+"""What agents can ask: tell their state, learn what is wanted of them, live longer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from common.tasks import TaskBag
 from control_plane.clipping import clip_report
-from control_plane.core import find_studio
+from control_plane.core import advance, find_studio
 from control_plane.desired import agent_token, desired_state, is_renewal_due
-from control_plane.errors import InvalidError
-from control_plane.lifecycle import hear
+from control_plane.effects import Facts
+from control_plane.errors import ConflictError, InvalidError
+from control_plane.lifecycle import Event, hear
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -78,6 +79,24 @@ class AgentCommands:
                     return None
                 poll = POLL_SECONDS if self._core.store.is_shared else remaining
                 await self._change_or_pause(changes, session_id, min(remaining, poll))
+
+    async def extend_own_session(
+        self, session_id: SessionId, run: RunNumber, *, token_issued_at: datetime | None = None
+    ) -> DesiredState:
+        """Let the session live for one more lifespan, counted from now, as its programs ask.
+
+        The rules are those of people's `extend`. Only the newest run may: one that was superseded
+        has no say in how long its successor lives.
+        """
+        async with self._core.changes.write() as changes:
+            before = await find_studio(changes.transaction, session_id, lock=True)
+            if run != before.run_number:
+                raise ConflictError("This is not the Studio’s newest session: extend that one.")
+            after = advance(before, Event.EXTEND, Facts(now=self._core.clock.now()))
+            await changes.save(
+                before, after, action="studio_session_lifespan_extended", by_session=True
+            )
+        return self._desired(after, run, token_issued_at)
 
     async def _change_or_pause(
         self, changes: Subscription, session_id: SessionId, seconds: float

@@ -64,6 +64,16 @@ class AgentHandlers:
             desired = await self._desired(call)
         return desired
 
+    async def extend_own_session(self, call: Call[AgentClaims, Parameters, None]) -> DesiredState:
+        """Let the token's session live longer; the reply's deadline is its new end."""
+        session_id = SessionId(call.who.sid)
+        try:
+            return await self.service.extend_own_session(
+                session_id, RunNumber(call.who.run), token_issued_at=_issued_at(call.who)
+            )
+        except NotFoundError:
+            raise _deleted(session_id) from None
+
     async def _desired(
         self, call: Call[AgentClaims, DesiredParameters, None]
     ) -> DesiredState | None:

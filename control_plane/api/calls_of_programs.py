@@ -39,6 +39,16 @@ def program_routes(gates: Gates, handlers: Handlers) -> list[AnyRoute]:
         ),
         Route(
             method="POST",
+            path="/api/agent/v1/lifespan",
+            summary="One more lifespan for the agent's session, counted from now",
+            gate=gates.agents,
+            parameters=Parameters,
+            body=NO_BODY,
+            reply=DesiredState,
+            handler=handlers.agents.extend_own_session,
+        ),
+        Route(
+            method="POST",
             path="/api/edge/v1/redeem",
             summary="A login code for a connect token; works once",
             gate=gates.edges,
