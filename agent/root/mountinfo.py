@@ -18,6 +18,8 @@ class MalformedMountError(ValueError):
 class Mount:
     """One mount, in the order of the table: a later one covers an earlier one of its place."""
 
+    device: tuple[int, int]
+    """The file system's number, major and minor; the same wherever it is mounted."""
     root: str
     """The folder or file of the file system that is mounted; `/` for all of it."""
     point: str
@@ -45,7 +47,12 @@ def _parse_line(line: str) -> Mount:
     after = fields[separator + 1 :]
     if len(after) < _FIELDS_AFTER_SEPARATOR:
         raise MalformedMountError(line)
+    try:
+        major, minor = (int(part) for part in fields[2].split(":"))
+    except ValueError:
+        raise MalformedMountError(line) from None
     return Mount(
+        device=(major, minor),
         root=_unescape(fields[3]),
         point=_unescape(fields[4]),
         options=frozenset(fields[5].split(",")),

@@ -13,11 +13,12 @@ import json
 import os
 import select
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.root import kernel
+from agent.root import fuse_abort, kernel
 from agent.root.conversation import SessionFailedError
 from agent.root.plan import Wishes, folders_to_empty, plan
 from agent.root.precautions import take_precautions
@@ -52,6 +53,7 @@ class Agent:
         os.set_blocking(self._output, False)
         self._printed = bytearray()
         self._root = self._make_root()
+        self._hanging: list[subprocess.Popen[str]] = []
         self._secret = setting.get("secret", "")
         self._secret_file = None
         if self._secret:
@@ -106,7 +108,12 @@ class Agent:
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await running
-            await self._root.close()
+            try:
+                await self._root.close()
+            finally:
+                for server in self._hanging:
+                    server.kill()
+                    server.wait()
 
     def _collect(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -199,6 +206,34 @@ class Agent:
         kernel.mount("studios-link", str(target), "tmpfs", kernel.MS_NODEV | kernel.MS_NOSUID)
         (target / "object").write_text("linked")
         return {}
+
+    async def hang(self, path: str) -> dict[str, Any]:
+        """Mount a data link that never answers a read, below the session's root."""
+        target = self._folder / "mounts" / "root" / path.removeprefix("/")
+        target.mkdir(parents=True)
+        self._start_hanging(target)
+        return await self.hear_hang()
+
+    async def hear_hang(self) -> dict[str, Any]:
+        """Wait for the next line of the last such server."""
+        return {"heard": await asyncio.to_thread(self._hear_server, self._hanging[-1])}
+
+    def _start_hanging(self, target: Path) -> None:
+        command = [sys.executable, "-m", "tests.support.hanging_fuse", str(target)]
+        self._hanging.append(
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
+
+    @staticmethod
+    def _hear_server(server: subprocess.Popen[str]) -> str:
+        assert server.stdout is not None
+        return server.stdout.readline().strip()
+
+    async def abort_fuse(self, path: str) -> dict[str, Any]:
+        root = self._folder / "mounts" / "root"
+        target = root / path.removeprefix("/")
+        aborted = await asyncio.to_thread(fuse_abort.abort_below, str(target))
+        return {"aborted": [f"/{Path(point).relative_to(root)}" for point in aborted]}
 
 
 def _read_all(fd: int) -> bytes:

@@ -21,6 +21,7 @@ def test_mount_with_optional_fields_and_escapes_is_read() -> None:
     line = r"36 35 98:0 /mnt1 /mnt\0402\134x rw,noatime master:1 shared:7 - ext3 /dev/root rw,e=go"
     assert parse(line + "\n") == (
         Mount(
+            device=(98, 0),
             root="/mnt1",
             point=r"/mnt 2\x",
             options=frozenset({"rw", "noatime"}),
@@ -32,7 +33,15 @@ def test_mount_with_optional_fields_and_escapes_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "1 2 3", "1 2 3:4 / / rw ext4 dev rw", "1 2 3:4 / / rw - ext4"]
+    "line",
+    [
+        "",
+        "1 2 3",
+        "1 2 3:4 / / rw ext4 dev rw",
+        "1 2 3:4 / / rw - ext4",
+        "1 2 3 / / rw - ext4 dev rw",
+        "1 2 3:x / / rw - ext4 dev rw",
+    ],
 )
 def test_line_of_another_form_is_refused(line: str) -> None:
     if line:

@@ -35,6 +35,7 @@ attributes = st.builds(Attributes, st.integers(0, 0o7777), st.integers(0, 9), st
 
 def mount(point: str, kind: str = "ext4") -> Mount:
     return Mount(
+        device=(8, 1),
         root="/",
         point=point,
         options=frozenset({"rw"}),
