@@ -6,7 +6,7 @@ Decided (pure):
 
 - `plan`           what a session's root is made of, from facts and wishes
 - `facts`          what the plan needs to know of the host
-- `hidden`         what a session must not see of the host: the mask layer
+- `hidden`         the mask layer: what a session doesn't see, and what it gets
 - `confinement`    capabilities, devices, masked paths; the profiles
 - `seccomp`        which system calls a session may make
 - `names`          its hosts, hostname and resolv.conf
@@ -28,6 +28,7 @@ Done by the agent:
 - `address`        connections from the agent's loop into the session
 - `cgroup`         the session's cgroups
 - `memory_kills`   which process the kernel ended for want of memory
+- `fuse_abort`     ends what hangs in a dead data link
 - `launching`      starts the first process and helpers
 - `conversation`   talks with them
 - `entering`       programs for `studios exec`
