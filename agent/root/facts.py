@@ -36,10 +36,13 @@ class HostFacts:
     devices: frozenset[str]
     """Names below /dev of the character devices there."""
     folders: Mapping[str, Attributes]
-    """Those folders to be emptied that exist, and all folders above them and above `secrets`."""
+    """Of the folders to be emptied and the commands' folder those that exist; and all folders above
+    them and above `secrets`."""
     secrets: frozenset[str]
     """Files with key material that exist."""
     password_files: Mapping[str, TextFile]
+    commands_folder: str
+    """Where commands of one machine belong, which are no package's; it need not exist."""
     resolv_conf: str
     hosts: str
     processes_max: int

@@ -1,9 +1,11 @@
-"""What a session must not see of an image that is a whole machine: the `local` engine's host.
+"""The mask layer: what a session must not see of its image, and what it sees besides.
 
-The folders are emptied by opaque folders in a small overlay layer above the image rather than by
+An image that is a whole machine, as with the `local` engine, has much that is nobody's business.
+Its folders are emptied by opaque folders in a small overlay layer above the image rather than by
 mounts over them, so that what the user writes there is in the upper directory like everything else,
 and is kept. Key material in single files is removed by whiteouts, and the files of passwords are
-replaced by copies that name the same accounts without their hashes. Pure.
+replaced by copies that name the same accounts without their hashes. Commands of ours are in this
+layer, too, so that they are never among the user's own files. Pure.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent.root.facts import Attributes
 from agent.root.paths import ancestors, is_within, topmost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from agent.root.facts import Attributes, HostFacts
+    from agent.root.facts import HostFacts
 
 EMPTIED_FOLDERS = (
     "/boot",
@@ -65,6 +68,9 @@ KEY_FILES = (
     "/etc/ssh/ssh_host_rsa_key",
 )
 PASSWORD_FILES = ("/etc/gshadow", "/etc/shadow")
+_COMMAND = Attributes(mode=0o755, user_id=0, group_id=0)
+_FOLDER = Attributes(mode=0o755, user_id=0, group_id=0)
+"""Of folders to commands that the image doesn't have."""
 _LOCKED = "!"
 _IMPOSSIBLE = "*"
 
@@ -96,21 +102,32 @@ class Whiteout:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplacedFile:
-    """A file that stands before the image's."""
+class PlacedFile:
+    """A file that stands before the image's, if it has one there."""
 
     path: str
     text: str
     attributes: Attributes
 
 
-MaskEntry = MergedFolder | OpaqueFolder | Whiteout | ReplacedFile
+MaskEntry = MergedFolder | OpaqueFolder | Whiteout | PlacedFile
 
 
-def mask_entries(facts: HostFacts, folders: Iterable[str]) -> tuple[MaskEntry, ...]:
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A script that the session has on its PATH."""
+
+    name: str
+    text: str
+
+
+def mask_entries(
+    facts: HostFacts, folders: Iterable[str], commands: Iterable[Command]
+) -> tuple[MaskEntry, ...]:
     """Return the layer's contents, each folder before what is in it.
 
-    `folders` are to be emptied; those that the host doesn't have are left out.
+    `folders` are to be emptied; those that the host doesn't have are left out. `commands` are, too,
+    if their place is in a folder to be emptied.
     """
     opaque = topmost(path for path in folders if path in facts.folders)
 
@@ -120,12 +137,17 @@ def mask_entries(facts: HostFacts, folders: Iterable[str]) -> tuple[MaskEntry, .
     leaves: list[MaskEntry] = [OpaqueFolder(path, facts.folders[path]) for path in opaque]
     leaves += [Whiteout(path) for path in sorted(facts.secrets) if visible(path)]
     leaves += [
-        ReplacedFile(path, without_hashes(file.text), file.attributes)
+        PlacedFile(path, without_hashes(file.text), file.attributes)
         for path, file in sorted(facts.password_files.items())
         if visible(path)
     ]
+    if visible(facts.commands_folder):
+        leaves += [
+            PlacedFile(f"{facts.commands_folder}/{command.name}", command.text, _COMMAND)
+            for command in commands
+        ]
     between = {folder for entry in leaves for folder in ancestors(entry.path)}
-    merged = [MergedFolder(path, facts.folders[path]) for path in sorted(between)]
+    merged = [MergedFolder(path, facts.folders.get(path, _FOLDER)) for path in sorted(between)]
     return (*merged, *leaves)
 
 

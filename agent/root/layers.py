@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from agent.root import kernel
-from agent.root.hidden import MaskEntry, MergedFolder, OpaqueFolder, ReplacedFile, Whiteout
+from agent.root.hidden import MaskEntry, MergedFolder, OpaqueFolder, PlacedFile, Whiteout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +67,9 @@ def mount_root(plan: RootPlan, folder: Path) -> MountedRoot:
             plan.overlay.data(str(mask) if plan.mask else None),
         )
         kernel.set_propagation(str(root), kernel.MS_SHARED)
-        return MountedRoot(folder, root, _write_own_files(plan, folder / "files"))
+        own = _write_own_files(plan, folder / "files")
+        given = _bind_given(plan, folder / "given")
+        return MountedRoot(folder, root, (*own, *given))
     except BaseException:
         kernel.unmount(str(folder), kernel.MNT_DETACH)
         raise
@@ -94,7 +96,7 @@ def _make(layer: Path, entry: MaskEntry) -> None:
             _apply(path, attributes)
         case Whiteout():
             os.mknod(path, 0o600 | 0o020000, os.makedev(0, 0))
-        case ReplacedFile(_, text, attributes):
+        case PlacedFile(_, text, attributes):
             path.write_text(text, encoding="utf-8", errors="surrogateescape")
             _apply(path, attributes)
         case _:
@@ -114,4 +116,24 @@ def _write_own_files(plan: RootPlan, folder: Path) -> tuple[tuple[str, str], ...
         path.write_text(file.text, encoding="utf-8", errors="surrogateescape")
         path.chmod(0o644)
         pairs.append((str(path), file.path))
+    return tuple(pairs)
+
+
+def _bind_given(plan: RootPlan, folder: Path) -> tuple[tuple[str, str], ...]:
+    """Bind them read-only: who owns them and who may use them is not the session's to change.
+
+    One can still connect to a socket on a read-only mount.
+    """
+    folder.mkdir()
+    pairs: list[tuple[str, str]] = []
+    for number, (source, target) in enumerate(plan.given):
+        path = folder / str(number)
+        path.touch()
+        fd = kernel.clone_mount(source, recursive=False)
+        try:
+            kernel.set_mount_attributes(fd, attributes=kernel.MOUNT_ATTR_RDONLY, recursive=False)
+            kernel.attach_mount(fd, str(path))
+        finally:
+            os.close(fd)
+        pairs.append((str(path), target))
     return tuple(pairs)

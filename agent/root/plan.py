@@ -1,7 +1,8 @@
 """What a session's root is made of, decided from facts about the host. Pure: data in, data out.
 
     image /                    lower, never written
-    mask layer                 lower above it: what the session must not see of the image
+    mask layer                 lower above it: hides what the session must not see of the image,
+                               adds commands of ours
     checkpoint layer           lower above that, from the second start on
     volume/active/upper        upper: everything the session changes
     = the session's /          with /proc, /sys, /dev and /run of its own
@@ -25,7 +26,7 @@ from agent.root.confinement import (
     READ_ONLY_PATHS,
     ProfileName,
 )
-from agent.root.hidden import EMPTIED_FOLDERS, KEY_FOLDERS, MaskEntry, mask_entries
+from agent.root.hidden import EMPTIED_FOLDERS, KEY_FOLDERS, Command, MaskEntry, mask_entries
 from agent.root.names import hosts_file, resolv_conf
 from agent.root.paths import is_normal, is_within, topmost
 from agent.root.seccomp import SeccompProfile, seccomp_profile
@@ -68,6 +69,10 @@ class Wishes:
     """Where the platform's own programs and data lie: never visible to the session."""
     carried: tuple[str, ...] = ()
     """Mounts that are to come along for `local`: an explicit list."""
+    commands: tuple[Command, ...] = ()
+    given: tuple[tuple[str, str], ...] = ()
+    """Pairs: a file or socket of the agent's, and where the session is to see it. Below /run, so
+    that no trace of it is among the user's files."""
     own_network: bool = True
     """False where no network namespace can be had."""
     graphics: bool = False
@@ -121,6 +126,8 @@ class RootPlan:
     covered: tuple[str, ...]
     """Folders within carried mounts that are covered with nothing."""
     own_files: tuple[OwnFile, ...]
+    given: tuple[tuple[str, str], ...]
+    """Files and sockets bound read-only: pairs, where they are and where the session sees them."""
     devices: tuple[str, ...]
     """Names below /dev of single nodes."""
     masked_paths: tuple[str, ...]
@@ -148,7 +155,7 @@ def plan(facts: HostFacts, wishes: Wishes) -> RootPlan:
     return RootPlan(
         hostname=wishes.hostname,
         overlay=_overlay(wishes),
-        mask=mask_entries(facts, folders_to_empty(wishes)),
+        mask=mask_entries(facts, folders_to_empty(wishes), wishes.commands),
         carried=carried,
         covered=tuple(
             folder
@@ -163,6 +170,7 @@ def plan(facts: HostFacts, wishes: Wishes) -> RootPlan:
                 resolv_conf(facts.resolv_conf, own_network=wishes.own_network),
             ),
         ),
+        given=wishes.given,
         devices=_devices(facts, profile.devices, graphics=wishes.graphics),
         masked_paths=MASKED_PATHS,
         read_only_paths=READ_ONLY_PATHS,

@@ -15,6 +15,7 @@ from agent.root.paths import ancestors
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_COMMANDS_FOLDER = "/usr/local/bin"  # on every PATH, before what packages bring
 _DEVICE_DEPTH_MAX = 2  # /dev/dri/card0, /dev/net/tun
 
 
@@ -30,14 +31,17 @@ def survey(folders: Iterable[str]) -> HostFacts:
     """
     secrets = [path for path in real_paths(KEY_FILES) if os.path.isfile(path)]
     passwords = {path: _text_file(path) for path in PASSWORD_FILES if os.path.isfile(path)}
-    there = [path for path in folders if os.path.isdir(path)]
-    above = {folder for path in (*there, *secrets, *passwords) for folder in ancestors(path)}
+    (commands_folder,) = real_paths([_COMMANDS_FOLDER])
+    there = [path for path in (*folders, commands_folder) if os.path.isdir(path)]
+    leaves = (*there, *secrets, *passwords, commands_folder)
+    above = {folder for path in leaves for folder in ancestors(path) if os.path.isdir(folder)}
     return HostFacts(
         mounts=mountinfo.parse(_text("/proc/self/mountinfo")),
         devices=frozenset(_devices("/dev", 1)),
         folders={path: _attributes(path) for path in {*there, *above}},
         secrets=frozenset(secrets),
         password_files=passwords,
+        commands_folder=commands_folder,
         resolv_conf=_text("/etc/resolv.conf"),
         hosts=_text("/etc/hosts"),
         processes_max=int(_text("/proc/sys/kernel/pid_max")),

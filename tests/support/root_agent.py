@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.root import fuse_abort, kernel
 from agent.root.conversation import SessionFailedError
+from agent.root.hidden import Command
 from agent.root.plan import Wishes, folders_to_empty, plan
 from agent.root.precautions import take_precautions
 from agent.root.session import SessionRoot
@@ -72,6 +73,8 @@ class Agent:
             work=f"{setting['volume']}/work",
             platform_folders=real_paths([*setting.get("platform_folders", ()), str(self._folder)]),
             own_network=setting.get("own_network", True),
+            commands=tuple(Command(*pair) for pair in setting.get("commands", ())),
+            given=tuple((source, target) for source, target in setting.get("given", ())),
             resources=ResourceLimits(**setting.get("resources", {})),
         )
         decided = plan(survey(real_paths(folders_to_empty(wishes))), wishes)

@@ -13,8 +13,10 @@ from agent.root.hidden import (
     EMPTIED_FOLDERS,
     KEY_FILES,
     KEY_FOLDERS,
+    Command,
     MergedFolder,
     OpaqueFolder,
+    PlacedFile,
     Whiteout,
     without_hashes,
 )
@@ -27,6 +29,8 @@ DOCKERS_CAPABILITIES = 0xA80425FB
 """CapBnd of a container that Docker started with its defaults."""
 
 NAMES = ("a", "b", "data", "etc", "home", "opt", "root", "run", "srv", "studios", "tmp", "var")
+COMMANDS_FOLDER = "/opt/bin"
+ORDINARY = Attributes(0o755, 0, 0)
 paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map(
     lambda parts: "/" + "/".join(parts)
 )
@@ -65,6 +69,7 @@ def wishes(draw: st.DrawFn) -> Wishes:
         profile=draw(st.sampled_from(("default", "docker"))),
         platform_folders=tuple(draw(st.lists(paths, max_size=4))),
         own_network=draw(st.booleans()),
+        commands=tuple(Command(name, f"#!{name}") for name in draw(st.sets(st.sampled_from("xy")))),
         graphics=draw(st.booleans()),
         resources=ResourceLimits(processes=draw(st.none() | st.integers(1, 10**7))),
     )
@@ -85,6 +90,7 @@ def hosts(draw: st.DrawFn, wished: Wishes) -> HostFacts:
         folders={path: draw(attributes) for path in sorted(known)},
         secrets=secrets,
         password_files=passwords,
+        commands_folder=COMMANDS_FOLDER,
         resolv_conf="nameserver 192.0.2.1\n",
         hosts="127.0.0.1 localhost\n",
         processes_max=draw(st.integers(2, 10**6)),
@@ -123,7 +129,23 @@ def test_mask_layer_can_be_made_in_its_order(case: tuple[HostFacts, Wishes]) -> 
         assert above == "/" or isinstance(made.get(above), MergedFolder)
         made[entry.path] = entry
         if isinstance(entry, MergedFolder | OpaqueFolder):
-            assert entry.attributes == facts.folders[entry.path]
+            assert entry.attributes == facts.folders.get(entry.path, ORDINARY)
+
+
+@given(cases())
+def test_commands_are_on_the_path_unless_their_place_is_emptied(
+    case: tuple[HostFacts, Wishes],
+) -> None:
+    facts, wished = case
+    mask = plan(facts, wished).mask
+    emptied = any(
+        is_within(COMMANDS_FOLDER, entry.path) for entry in mask if isinstance(entry, OpaqueFolder)
+    )
+    placed = [
+        PlacedFile(f"{COMMANDS_FOLDER}/{command.name}", command.text, ORDINARY)
+        for command in wished.commands
+    ]
+    assert [entry for entry in mask if entry in placed] == ([] if emptied else placed)
 
 
 @given(cases())
@@ -221,6 +243,7 @@ def empty_host() -> HostFacts:
         folders={},
         secrets=frozenset(),
         password_files={},
+        commands_folder=COMMANDS_FOLDER,
         resolv_conf="",
         hosts="",
         processes_max=32768,
