@@ -5,6 +5,8 @@
 - `daemon`         one run from its start to its last report
 - `config`         arguments and session spec
 - `host_state`     the folder that outlives the agent; one agent at a time
+- `ground`         what the tool stands on: volume and root, made and taken away
+- `standing`       what the root is to be, from spec and machine
 - `supervisor/`    the tool's process: start, readiness, output, restart, end
 - `volume/`        the session's own file system: an image that grows
 - `root/`          the session's root: its mounts, namespaces and limits
@@ -13,6 +15,10 @@
 - `connection`     both of them, built
 - `parts`          what the daemon needs of them
 - `orphans`        processes that lost their parent
+- `session_record` the note of the session's first process
+- `proctable`      the kernel's table of processes, parsed
+- `earlier_files`  what a Studio had before sessions had volumes
+- `incidents`      what limits did to the session, in sentences (pure)
 - `resources`      what the tool's processes use
 - `activity`       why the session counts as used
 - `jupyter`        what a Jupyter server says about its activity

@@ -20,7 +20,9 @@ from agent.config import Addressee, Arguments, BadSpecError, load_spec, parse_ar
 from agent.connection import connect
 from agent.control_plane import HttpControlPlane
 from agent.daemon import deliver, serve
+from agent.ground import SessionGround
 from agent.orphans import become_subreaper
+from agent.root.precautions import take_precautions
 from agent.status import refusal
 from agent.stopping import Requested, StopRequest
 from common import log
@@ -38,12 +40,12 @@ _log = structlog.get_logger()
 def main() -> int:
     arguments = parse_arguments(sys.argv[1:])
     log.configure(program="agent", level=arguments.log_level)
-    _prepare_process()
+    warnings = _prepare_process()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(arguments))
+        return runner.run(_run(arguments, warnings))
 
 
-async def _run(arguments: Arguments) -> int:
+async def _run(arguments: Arguments, warnings: tuple[str, ...]) -> int:
     try:
         spec = load_spec(arguments)
     except BadSpecError as error:
@@ -52,14 +54,22 @@ async def _run(arguments: Arguments) -> int:
             await _report_refusal(error.addressee, str(error))
         return EXIT_BAD_SPEC
     structlog.contextvars.bind_contextvars(session=spec.session_id, run=spec.run_number)
-    return await _serve(spec)
+    return await _serve(spec, warnings)
 
 
-async def _serve(spec: SessionSpec) -> int:
+async def _serve(spec: SessionSpec, warnings: tuple[str, ...]) -> int:
     stop = StopRequest()
     _stop_on_signals(stop)
     _log.info("agent_started", pid=os.getpid(), tool=spec.tool.name, studio=spec.studio_name)
-    return await serve(spec, stop, connect=connect, clock=SystemClock(), rng=random.Random())
+    return await serve(
+        spec,
+        stop,
+        lay_ground=SessionGround,
+        connect=connect,
+        warnings=warnings,
+        clock=SystemClock(),
+        rng=random.Random(),
+    )
 
 
 async def _report_refusal(to: Addressee, reason: str) -> None:
@@ -87,12 +97,18 @@ def _stop_on_signals(stop: StopRequest) -> None:
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
 
 
-def _prepare_process() -> None:
+def _prepare_process() -> tuple[str, ...]:
+    """Do what must be done before there are threads; return sentences for the status."""
     become_subreaper()
     os.umask(0o022)  # inherited by the tool: users expect the usual one
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(DESCRIPTORS_MAX, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    try:
+        return take_precautions()
+    except OSError as error:
+        # A session can't be made then, which is told with everything else that is missing.
+        return (f"The agent can't have mounts of its own: {error}.",)
 
 
 if __name__ == "__main__":

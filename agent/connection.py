@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from agent.gateway.server import Gateway
 from agent.tunnel.dialer import Tunnel
 
 if TYPE_CHECKING:
-    from agent.parts import Door, Road, Wiring
+    import asyncio
+    from collections.abc import Callable
 
-_LOOPBACK = "127.0.0.1"
+    from agent.parts import Door, Ground, Road, Wiring
+
+    _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
+
+
+@dataclass(frozen=True, slots=True)
+class _ToolAddress:
+    """Where the tool is, asked anew each time: there is no such place before the ground is made."""
+
+    ground: Ground
+    port: int
+
+    async def connect(
+        self, factory: Callable[[], _Protocol]
+    ) -> tuple[asyncio.Transport, _Protocol]:
+        return await self.ground.address(self.port).connect(factory)
 
 
 def connect(wiring: Wiring) -> tuple[Door, Road]:
@@ -18,7 +35,7 @@ def connect(wiring: Wiring) -> tuple[Door, Road]:
     spec = wiring.spec
     gateway = Gateway(
         spec=spec,
-        tool_address=(_LOOPBACK, spec.tool.port),
+        tool_address=_ToolAddress(wiring.ground, spec.tool.port),
         is_ready=wiring.is_ready,
         progress=wiring.progress,
         reserved=wiring.reserved,

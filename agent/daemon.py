@@ -2,11 +2,12 @@
 
 `Daemon.__init__` composes the parts, `Daemon.run` is the run's life:
 
-1. supervise the tool, serve it through the tunnel, measure, report, obey: tasks of one group;
+1. make the ground, supervise the tool on it, serve it through the tunnel, measure, report, obey:
+   tasks of one group;
 2. until somebody asks for the end: the control plane, a signal, or the supervisor that gave up;
 3. do the stop sequence, deliver the last report, return the exit code.
 
-A part that dies of a bug ends the agent: the control plane is told, the tool's processes are ended.
+A part that dies of a bug ends the agent: the control plane is told, what was made is taken away.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from agent.host_state import HostState, HostStateError, held
 from agent.jupyter import JupyterProbe
 from agent.metrics import Counters
 from agent.orphans import OrphanReaper
-from agent.parts import Wiring
+from agent.parts import GroundFailedError, Wiring
 from agent.reporting import Reporter
 from agent.reserved import Reserved
 from agent.resources import ResourceMeter
@@ -40,16 +41,15 @@ from agent.status import Facts, assemble, refusal
 from agent.stop_sequence import Step, StopSequence
 from agent.stopping import Failed, Requested, StopRequest, Superseded, exit_code
 from agent.supervisor.environment import UnknownVariableError
-from agent.supervisor.family import Family
 from agent.supervisor.output import ToolOutput
-from agent.supervisor.supervisor import LEFTOVER_GRACE_SECONDS, Supervisor, ToolGivenUpError
+from agent.supervisor.supervisor import Supervisor, ToolGivenUpError
 from common.tokens import InvalidTokenError, TokenVerifier
 
 if TYPE_CHECKING:
     import random
 
     from agent.desired import Action
-    from agent.parts import Connect
+    from agent.parts import Connect, LayGround
     from common.clock import Clock
     from common.messages import DesiredState, StatusReport
     from common.session_spec import SessionSpec
@@ -59,19 +59,40 @@ LAST_REPORT_FORCED_SECONDS_MAX = 3.0
 REFUSE_SECONDS_MAX = 5.0
 STOP_MARGIN_SECONDS = 20.0
 """Above the grace that the tool gets: SIGKILL to everything, and seeing it gone."""
+LEAVE_SECONDS_MAX = 15.0  # takes some milliseconds, or for ever: see SessionRoot.close
+DETACH_SECONDS_MAX = 60.0
+"""Everything that is in the kernel's cache is written: gigabytes, on a slow disk."""
 
 _log = structlog.get_logger()
 
 
 async def serve(
-    spec: SessionSpec, stop: StopRequest, *, connect: Connect, clock: Clock, rng: random.Random
+    spec: SessionSpec,
+    stop: StopRequest,
+    *,
+    lay_ground: LayGround,
+    connect: Connect,
+    warnings: tuple[str, ...] = (),
+    clock: Clock,
+    rng: random.Random,
 ) -> int:
-    """Live one run and return the exit code: 0 stopped, 1 failed. Either is reported."""
+    """Live one run and return the exit code: 0 stopped, 1 failed. Either is reported.
+
+    `warnings` are sentences for the status.
+    """
     async with HttpControlPlane(spec.control_plane_url, spec.agent_token) as control_plane:
         try:
             async with held(spec.host_state_dir, clock, unwanted=stop.asked) as host:
                 daemon = Daemon(
-                    spec, stop, host, control_plane, connect=connect, clock=clock, rng=rng
+                    spec,
+                    stop,
+                    host,
+                    control_plane,
+                    lay_ground=lay_ground,
+                    connect=connect,
+                    warnings=warnings,
+                    clock=clock,
+                    rng=rng,
                 )
                 return await daemon.run()
         except (HostStateError, UnknownVariableError, InvalidTokenError) as error:
@@ -99,7 +120,9 @@ class Daemon:
         host: HostState,
         control_plane: ControlPlane,
         *,
+        lay_ground: LayGround,
         connect: Connect,
+        warnings: tuple[str, ...],
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -116,18 +139,26 @@ class Daemon:
         )
         self._verifier = TokenVerifier(spec.token_keys, clock)
         self._output = ToolOutput(host.tool_log)
-        self._family = Family()
+        self._ground = lay_ground(
+            spec,
+            host,
+            given=(),
+            warnings=warnings,
+            clock=clock,
+            on_change=self._changed,
+        )
+        self._making: asyncio.Task[None] | None = None
+        self._standing = False
         self._supervisor = Supervisor(
             spec.tool,
             spec.environment,
-            record=host.tool_record,
+            ground=self._ground,
             output=self._output,
-            family=self._family,
             clock=clock,
             on_change=self._changed,
         )
         self._meter = ResourceMeter(
-            self._family.living,
+            self._ground.use,
             interval_seconds=lambda: self._obeyed.settings.statistics_interval_seconds,
             clock=clock,
         )
@@ -144,8 +175,9 @@ class Daemon:
         self._door, self._road = connect(
             Wiring(
                 spec=spec,
+                ground=self._ground,
                 is_ready=self._supervisor.is_ready,
-                progress=self._supervisor.progress,
+                progress=self._progress,
                 reserved=Reserved(
                     output=self._output,
                     observe=lambda: self._observe(0),
@@ -176,8 +208,24 @@ class Daemon:
             Step(
                 name="stop the tool",
                 limit_seconds=lambda: self._grace_seconds() + STOP_MARGIN_SECONDS,
-                act=lambda: self._supervisor.stop(self._grace_seconds()),
-                forced=self._supervisor.kill,
+                act=lambda: self._stop_tool(self._grace_seconds()),
+                forced=self._kill_tool,
+            )
+        )
+        self._sequence.register(
+            Step(
+                name="end the session",
+                limit_seconds=lambda: LEAVE_SECONDS_MAX,
+                act=self._ground.leave,
+                forced=self._ground.leave,
+            )
+        )
+        self._sequence.register(
+            Step(
+                name="unmount the volume",
+                limit_seconds=lambda: DETACH_SECONDS_MAX,
+                act=self._ground.detach,
+                forced=self._ground.detach,
             )
         )
 
@@ -188,7 +236,7 @@ class Daemon:
         except* Exception as errors:  # noqa: BLE001 - a bug, in whichever part
             _log.exception("agent_failed", exc_info=errors)
             self._stop.ask(Failed(f"the agent failed: {_first(errors)!r}"))
-            await self._family.end(grace_seconds=LEFTOVER_GRACE_SECONDS, clock=self._clock)
+            await self._sequence.run(self._stop)
         self._over = True
         limit = LAST_REPORT_SECONDS_MAX
         if self._stop.forced.is_set():
@@ -204,25 +252,18 @@ class Daemon:
     async def _live(self) -> None:
         """Do everything side by side until the stop sequence is through."""
         async with asyncio.TaskGroup() as group:
-            work = [
-                self._supervise(),
-                self._door.run(),
-                self._road.run(),
-                self._meter.run(),
-                self._reporter.report(),
-                self._reporter.follow(),
-                OrphanReaper().run(self._clock),
-            ]
-            if self._spec.tool.activity == "jupyter":
-                work.append(
-                    JupyterProbe(
-                        self._spec.tool,
-                        self._activity,
-                        is_ready=self._supervisor.is_ready,
-                        clock=self._clock,
-                    ).run()
+            self._making = group.create_task(self._make())
+            tasks = [
+                group.create_task(part)
+                for part in (
+                    self._work(self._making),
+                    self._door.run(),
+                    self._road.run(),
+                    self._reporter.report(),
+                    self._reporter.follow(),
+                    OrphanReaper().run(self._clock),
                 )
-            tasks = [group.create_task(part) for part in work]
+            ]
             cause = await self._stop.wait()
             _log.info("run_ends", cause=type(cause).__name__, reason=cause.reason)
             self._changed()
@@ -230,11 +271,58 @@ class Daemon:
             for task in tasks:
                 task.cancel()
 
+    async def _make(self) -> None:
+        try:
+            await self._ground.make(output_fd=self._output.pipe)
+        except GroundFailedError as error:
+            self._stop.ask(Failed(str(error)))
+        else:
+            self._standing = True
+
+    async def _work(self, making: asyncio.Task[None]) -> None:
+        """Have the tool run once there is something to stand on."""
+        await asyncio.wait({making})
+        if not self._standing:
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_ground())
+            group.create_task(self._supervise())
+            group.create_task(self._meter.run())
+            if self._spec.tool.activity == "jupyter":
+                probe = JupyterProbe(
+                    self._spec.tool,
+                    self._ground.address(self._spec.tool.port),
+                    self._activity,
+                    is_ready=self._supervisor.is_ready,
+                    clock=self._clock,
+                )
+                group.create_task(probe.run())
+
+    async def _keep_ground(self) -> None:
+        try:
+            await self._ground.run()
+        except* GroundFailedError as errors:
+            self._stop.ask(Failed(str(_first(errors))))
+
     async def _supervise(self) -> None:
         try:
             await self._supervisor.run()
         except ToolGivenUpError as error:
             self._stop.ask(Failed(str(error)))
+
+    async def _stop_tool(self, grace_seconds: float) -> None:
+        await self._stop_making()
+        await self._supervisor.stop(grace_seconds)
+
+    async def _kill_tool(self) -> None:
+        await self._stop_making()
+        await self._supervisor.kill()
+
+    async def _stop_making(self) -> None:
+        """Whoever is asked to end while the session is being made needs no session."""
+        if self._making is not None and not self._making.done():
+            self._making.cancel()
+            await asyncio.wait({self._making})
 
     # ── What the parts ask ───────────────────────────────────────────────────
 
@@ -243,6 +331,9 @@ class Daemon:
 
     def _grace_seconds(self) -> float:
         return self._obeyed.settings.stop_grace_seconds
+
+    def _progress(self) -> str:
+        return self._supervisor.progress() if self._standing else self._ground.progress()
 
     async def _refuse_requests(self) -> None:
         self._door.refuse_new()
@@ -256,7 +347,8 @@ class Daemon:
                 tool=msgspec.structs.replace(
                     self._supervisor.status(), resources=self._meter.latest
                 ),
-                progress=self._supervisor.progress(),
+                progress=self._progress(),
+                ground=self._ground.status(),
                 activity=self._activity.status(),
                 tunnel=self._road.status(),
                 stop_steps=self._sequence.status(),
@@ -267,10 +359,13 @@ class Daemon:
         )
 
     def _counters(self) -> Counters:
+        growths, growth_failures = self._ground.growths()
         return Counters(
             reports_sent=self._reporter.sent,
             report_failures=self._reporter.failures,
             requests=self._door.requests,
+            growths=growths,
+            growth_failures=growth_failures,
         )
 
     # ── What the control plane wants ─────────────────────────────────────────

@@ -47,6 +47,8 @@ def assess(report: StatusReport, now: datetime) -> Health:
         problems.append(f"the tool is {report.tool.phase.value}")
     if report.tunnel is None or not report.tunnel.connected:
         problems.append("the tunnel is not connected")
+    if report.volume is not None and report.volume.full:
+        problems.append("the volume is full")
     committed_at = report.checkpoint.committed_at if report.checkpoint else None
     return Health(
         healthy=not problems,
@@ -59,7 +61,16 @@ def assess(report: StatusReport, now: datetime) -> Health:
             restarts=report.tool.restarts,
             last_exit=report.tool.last_exit,
         ),
+        root=_root(report),
         volume=report.volume,
         checkpoint_age_seconds=(now - committed_at).total_seconds() if committed_at else None,
         tunnel=report.tunnel,
     )
+
+
+def _root(report: StatusReport) -> str | None:
+    """Say in a word how the session's root is; None before it is made."""
+    if report.root is None:
+        return None
+    troubled = report.root.memory_kill_count or report.root.process_limit_hits
+    return "limits were reached" if troubled else "ready"

@@ -37,7 +37,12 @@ class HostState:
         self.folder = folder
         self.lock = folder / "agent.lock"
         self.tool_log = folder / "tool.log"
-        self.tool_record = folder / "tool.pid"
+        self.session_record = folder / "session.pid"
+        """The session's first process while there is one: the engine sees it gone before it calls a
+        run whose agent was killed over."""
+        self.mounts = folder / "mounts"
+        self.earlier_workspace = folder / "workspace"
+        """Where version 0.1 kept a Studio's files."""
 
 
 @contextlib.asynccontextmanager

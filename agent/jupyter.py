@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from agent.activity import Activity
     from common.clock import Clock
+    from common.http1.lane import Address
     from common.session_spec import ToolSpec
 
 INTERVAL_SECONDS = 30.0
@@ -70,9 +71,16 @@ class JupyterProbe:
     """Asks the tool, and notes what it says."""
 
     def __init__(
-        self, tool: ToolSpec, activity: Activity, *, is_ready: Callable[[], bool], clock: Clock
+        self,
+        tool: ToolSpec,
+        address: Address,
+        activity: Activity,
+        *,
+        is_ready: Callable[[], bool],
+        clock: Clock,
     ) -> None:
         self._tool = tool
+        self._address = address
         self._activity = activity
         self._is_ready = is_ready
         self._clock = clock
@@ -98,7 +106,7 @@ class JupyterProbe:
             self._activity.note(reason)
 
     async def _ask(self, target: str) -> bytes:
-        status, body = await get(self._tool.port, target, limit_seconds=LIMIT_SECONDS)
+        status, body = await get(self._address, target, limit_seconds=LIMIT_SECONDS)
         if status != _OK:
             raise NoAnswerError(f"{target} answered {status}")
         return body

@@ -20,6 +20,8 @@ class Counters:
     reports_sent: int
     report_failures: int
     requests: int
+    growths: int
+    growth_failures: int
 
 
 def render(report: StatusReport, counters: Counters) -> bytes:
@@ -41,8 +43,23 @@ def render(report: StatusReport, counters: Counters) -> bytes:
     if tool.resources is not None:
         use = tool.resources
         gauge("studio_tool_cpu_percent", "CPU of all processes, 100 is a core", use.cpu_percent)
-        gauge("studio_tool_memory_bytes", "Resident memory of all processes", use.memory_bytes)
+        gauge("studio_tool_memory_bytes", "Memory of all processes", use.memory_bytes)
         gauge("studio_tool_processes", "Processes of the tool", use.processes)
+    if report.volume is not None:
+        volume = report.volume
+        gauge("studio_volume_size_bytes", "Size of the session's volume", volume.size_bytes)
+        gauge("studio_volume_free_bytes", "What can still be written to it", volume.free_bytes)
+        gauge("studio_volume_limit_bytes", "How large it may become", volume.limit_bytes)
+        gauge("studio_volume_full", "1 if it is at its limit and nearly full", volume.full)
+        counter("studio_volume_growths", "Times the volume grew", counters.growths)
+        failures = counters.growth_failures
+        counter("studio_volume_growth_failures", "Times the volume could not grow", failures)
+    if report.root is not None:
+        root = report.root
+        kills = root.memory_kill_count
+        counter("studio_memory_kills", "Processes ended for want of memory", kills)
+        hits = root.process_limit_hits
+        counter("studio_process_limit_hits", "Processes that could not be started", hits)
     if report.activity is not None:
         websockets = report.activity.open_websockets
         gauge("studio_open_websockets", "WebSockets open to the tool", websockets)

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.activity import Activity
+    from agent.host_state import HostState
     from agent.reserved import Reserved
     from common.clock import Clock
     from common.http1.lane import Address
-    from common.messages import TunnelStatus
+    from common.messages import RootStatus, TunnelStatus, VolumeStatus
     from common.secret import Secret
     from common.session_spec import SessionSpec
     from common.tokens import TokenVerifier
@@ -151,6 +152,72 @@ class Ground(Protocol):
 
     def use(self) -> Use | None:
         """Measure; None where that can't be had. Blocks for as long as a few small files take."""
+        ...
+
+
+class GroundFailedError(Exception):
+    """There is nothing to stand on, or no longer. The text is a sentence for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroundStatus:
+    """What a person should know about it. The parts are None until there is something to say."""
+
+    root: RootStatus | None
+    volume: VolumeStatus | None
+    warnings: tuple[str, ...]
+
+
+class OwnGround(Ground, Protocol):
+    """The ground as the daemon has it: it also makes it and takes it away."""
+
+    async def make(self, *, output_fd: int) -> None:
+        """Make it, or raise GroundFailedError; `leave` and `detach` take away what there is then.
+
+        `output_fd` is a pipe for what its programs print. Harmless to cancel.
+        """
+        ...
+
+    async def run(self) -> None:
+        """Keep it until cancelled; raise GroundFailedError once it can't be stood on any more."""
+        ...
+
+    async def leave(self) -> None:
+        """End all that runs on it, and its walls. Idempotent."""
+        ...
+
+    async def detach(self) -> None:
+        """Make its files durable and let go of them. Idempotent."""
+        ...
+
+    def progress(self) -> str:
+        """Say in a few words how far `make` is."""
+        ...
+
+    def status(self) -> GroundStatus: ...
+
+    def growths(self) -> tuple[int, int]:
+        """Return how often the volume grew, and how often it could not."""
+        ...
+
+
+class LayGround(Protocol):
+    """Composes a ground for one run; nothing is made yet."""
+
+    def __call__(
+        self,
+        spec: SessionSpec,
+        host: HostState,
+        *,
+        given: tuple[tuple[str, str], ...],
+        warnings: tuple[str, ...],
+        clock: Clock,
+        on_change: Callable[[], None],
+    ) -> OwnGround:
+        """`given` are files the session gets: where they are, and where it sees them.
+
+        `warnings` are sentences for the status besides its own.
+        """
         ...
 
 

@@ -1,95 +1,72 @@
-"""What all processes of the tool use together.
+"""What the session's programs use together, as rates.
 
-Reading /proc of many processes takes milliseconds each time, so it happens in a thread.
+The ground counts; reading its counters may take a moment while thousands of processes come and go,
+so it happens in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import psutil
 
 from common.messages import ResourceUse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import datetime
 
-    from agent.supervisor.family import Key
-    from agent.supervisor.proctable import ProcessFacts
+    from agent.parts import Use
     from common.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at all processes."""
+    """One look at the counters."""
 
     at_seconds: float
-    memory_bytes: int = 0
-    cpu_seconds: Mapping[Key, float] = field(default_factory=dict)
-    """What each process used since its own start."""
+    use: Use
 
 
-def use(before: Sample, after: Sample, measured_at: datetime) -> ResourceUse:
-    """Return the use between two samples. Pure.
-
-    A process that is new in `after` counts with all it used: it started in between. What a process
-    used before it ended is lost; at 30 s apart that blurs a build, not an analysis.
-    """
-    used = sum(
-        max(0.0, seconds - before.cpu_seconds.get(key, 0.0))
-        for key, seconds in after.cpu_seconds.items()
-    )
+def rates(before: Sample, after: Sample, measured_at: datetime) -> ResourceUse:
+    """Return the use between two samples. Pure."""
+    used = after.use.cpu_seconds - before.use.cpu_seconds
     elapsed = after.at_seconds - before.at_seconds
     return ResourceUse(
         cpu_percent=round(100 * used / elapsed, 1) if elapsed > 0 else 0.0,
-        memory_bytes=after.memory_bytes,
-        processes=len(after.cpu_seconds),
+        memory_bytes=after.use.memory_bytes,
+        processes=after.use.processes,
         measured_at=measured_at,
     )
 
 
-def take_sample(living: Callable[[], list[ProcessFacts]], at_seconds: float) -> Sample:
-    """Look at all of `living()`; blocking, a few milliseconds."""
-    memory_bytes = 0
-    cpu_seconds: dict[Key, float] = {}
-    for facts in living():
-        try:
-            process = psutil.Process(facts.pid)
-            with process.oneshot():
-                cpu = process.cpu_times()
-                memory_bytes += process.memory_info().rss
-        except psutil.Error:  # ended meanwhile
-            continue
-        cpu_seconds[facts.pid, facts.start_ticks] = cpu.user + cpu.system
-    return Sample(at_seconds=at_seconds, memory_bytes=memory_bytes, cpu_seconds=cpu_seconds)
-
-
 class ResourceMeter:
-    """Measures at an interval; `latest` is what the reports carry."""
+    """Measures at an interval; `latest` is what the reports carry, None until there are two."""
 
     def __init__(
         self,
-        living: Callable[[], list[ProcessFacts]],
+        measure: Callable[[], Use | None],
         *,
         interval_seconds: Callable[[], float],
         clock: Clock,
     ) -> None:
-        self._living = living
+        self._measure = measure
         self._interval_seconds = interval_seconds
         self._clock = clock
-        self._before = Sample(at_seconds=clock.monotonic())
+        self._before: Sample | None = None
         self.latest: ResourceUse | None = None
 
     async def run(self) -> None:
         while True:
-            await self._clock.sleep(self._interval_seconds())
             await self.measure()
+            await self._clock.sleep(self._interval_seconds())
 
     async def measure(self) -> None:
         """Measure once, since the time before."""
-        sample = await asyncio.to_thread(take_sample, self._living, self._clock.monotonic())
-        self.latest = use(self._before, sample, self._clock.now())
+        use = await asyncio.to_thread(self._measure)
+        if use is None:
+            return
+        sample = Sample(at_seconds=self._clock.monotonic(), use=use)
+        if self._before is not None:
+            self.latest = rates(self._before, sample, self._clock.now())
         self._before = sample

@@ -11,6 +11,7 @@ from common.messages import RunPhase, StatusReport, ToolPhase, ToolStatus
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from agent.parts import GroundStatus
     from agent.stopping import Cause
     from common.ids import RunNumber, SessionId
     from common.messages import ActivityStatus, StopStepStatus, TunnelStatus
@@ -30,15 +31,15 @@ class Facts:
     now: datetime
     tool: ToolStatus
     progress: str
-    """What the tool is doing, for people."""
+    """How far the session or its tool is, for people."""
     activity: ActivityStatus
     tunnel: TunnelStatus
     stop_steps: tuple[StopStepStatus, ...]
+    ground: GroundStatus
     cause: Cause | None = None
     """Why the run ends, if it does."""
     over: bool = False
     """The stop sequence is through."""
-    warnings: tuple[str, ...] = ()
 
 
 def phase(facts: Facts) -> RunPhase:
@@ -86,7 +87,9 @@ def assemble(facts: Facts, sequence: int) -> StatusReport:
         phase=phase(facts),
         message=message(facts),
         tool=facts.tool,
-        warnings=facts.warnings,
+        warnings=facts.ground.warnings,
+        root=facts.ground.root,
+        volume=facts.ground.volume,
         activity=facts.activity,
         tunnel=facts.tunnel,
         stop_steps=facts.stop_steps if facts.cause is not None else (),

@@ -20,6 +20,7 @@ from agent.reserved import Answer, Reserved
 from agent.tunnel.dialer import Tunnel
 from common import log
 from common.clock import SystemClock
+from common.http1.lane import TcpAddress
 from common.session_spec import parse
 from common.tokens import TokenVerifier
 
@@ -41,7 +42,7 @@ async def serve(spec: SessionSpec) -> None:
     clock = SystemClock()
     gateway = Gateway(
         spec=spec,
-        tool_address=("127.0.0.1", spec.tool.port),
+        tool_address=TcpAddress("127.0.0.1", spec.tool.port),
         is_ready=lambda: True,
         progress=lambda: "",
         reserved=_NothingReserved(),

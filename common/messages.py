@@ -62,7 +62,7 @@ class ResourceUse(_Wire, frozen=True, kw_only=True):
     cpu_percent: float
     """100 is one core kept busy since the previous measurement."""
     memory_bytes: int
-    """Sum of resident set sizes; pages that processes share count more than once."""
+    """Their own and files they have mapped, without what the kernel merely keeps in its cache."""
     processes: int
     measured_at: datetime
 

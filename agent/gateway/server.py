@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agent.activity import Activity
     from agent.reserved import Reserved
     from common.clock import Clock
+    from common.http1.lane import Address
     from common.session_spec import SessionSpec
     from common.tokens import TokenVerifier
 
@@ -28,7 +29,7 @@ class Gateway:
         self,
         *,
         spec: SessionSpec,
-        tool_address: tuple[str, int],
+        tool_address: Address,
         is_ready: Callable[[], bool],
         progress: Callable[[], str],
         reserved: Reserved,

@@ -18,7 +18,7 @@ from agent.gateway.connection import TunnelConnection
 from agent.gateway.stream import StreamedBody
 from common.http1.head import write_response
 from common.http1.join import join
-from common.http1.lane import DialledLane, TcpAddress
+from common.http1.lane import DialledLane
 from common.http1.replies import Reply, message, page, reason_phrase
 from common.http1.site import Decision, Forward, Later, Switch
 from common.http1.websocket import FrameTap
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agent.activity import Activity
     from agent.reserved import Answer, Reserved
     from common.http1.head import RequestHead
+    from common.http1.lane import Address
     from common.http1.relay import Downstream
     from common.http1.upstream import Upstream
     from common.ids import SessionId
@@ -52,7 +53,7 @@ class GatewaySite:
         *,
         session_id: SessionId,
         studio_name: str,
-        tool_address: tuple[str, int],
+        tool_address: Address,
         is_ready: Callable[[], bool],
         progress: Callable[[], str],
         reserved: Reserved,
@@ -61,7 +62,7 @@ class GatewaySite:
         tasks: TaskBag,
     ) -> None:
         self.tasks = tasks
-        self.lane = DialledLane(TcpAddress(*tool_address), name="The tool")
+        self.lane = DialledLane(tool_address, name="The tool")
         self.requests = 0
         self.refusing = False
         self._audience = studio_audience(session_id)

@@ -27,6 +27,7 @@ Done by the agent:
 - `rtnetlink`      links, addresses and routes
 - `address`        connections from the agent's loop into the session
 - `cgroup`         the session's cgroups
+- `limit_watch`    what the limits did to the session
 - `memory_kills`   which process the kernel ended for want of memory
 - `fuse_abort`     ends what hangs in a dead data link
 - `launching`      starts the first process and helpers

@@ -11,18 +11,21 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from agent.root.orders import Forward, Start, frame
+from agent.parts import CannotStartError
+from agent.root.orders import Forward, SignalAll, Start, frame
 
 if TYPE_CHECKING:
-    import subprocess  # noqa: TID251 - see agent.supervisor.process
-    from collections.abc import Iterator, Mapping, Sequence
+    import subprocess  # noqa: TID251 - see launching
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from agent.root.orders import Order
 
 READY_SECONDS_MAX = 20.0  # takes 0.05 s; a mount that hangs is told to the user
 _EVENT_BYTES_MAX = 4096
 _ENDED_FIELDS = 2
 
 
-class SessionFailedError(Exception):
+class SessionFailedError(CannotStartError):
     """The session's root can't be made or entered, or it ended. The text is a sentence."""
 
 
@@ -56,6 +59,7 @@ class Conversation:
         loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = loop.create_future()
         self._over: asyncio.Future[None] = loop.create_future()
+        self._empty = asyncio.Event()
         self._starting: list[asyncio.Future[StartedProgram]] = []
         self._running: dict[int, asyncio.Future[int]] = {}
         os.set_blocking(self._events, False)
@@ -94,6 +98,16 @@ class Conversation:
         with contextlib.suppress(SessionFailedError):
             self._order(Forward(pid=pid, signal=int(number)))
 
+    def signal_all(self, numbers: Iterable[signal.Signals]) -> asyncio.Event:
+        """Signal every process but this one; the event is set once there is no other."""
+        self._empty = asyncio.Event()
+        with contextlib.suppress(SessionFailedError):
+            for number in numbers:
+                self._order(SignalAll(signal=int(number)))
+        if self._over.done():
+            self._empty.set()
+        return self._empty
+
     def kill(self) -> None:
         """End the process at once; with the first one, everything in the session ends."""
         if not self._over.done():
@@ -115,7 +129,7 @@ class Conversation:
         finally:
             os.close(fd)
 
-    def _order(self, order: Start | Forward) -> None:
+    def _order(self, order: Order) -> None:
         if self._over.done():
             raise SessionFailedError(self._failure)
         try:
@@ -147,6 +161,8 @@ class Conversation:
         kind, _, rest = event.partition(" ")
         if kind == "ready" and not self._ready.done():
             self._ready.set_result(None)
+        elif kind == "empty":
+            self._empty.set()
         elif kind == "failed":
             self._failure = f"the session can't be made or entered: {rest}"
         elif kind == "refused" and self._starting:
@@ -178,6 +194,7 @@ class Conversation:
         for fd in (self._events, self._orders, self._pidfd):
             os.close(fd)
         self._over.set_result(None)
+        self._empty.set()
         _fail(self._ready, self._failure)
         for starting in self._starting:
             _fail(starting, self._failure)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-import subprocess  # noqa: TID251 - see agent.supervisor.process
+import subprocess  # noqa: TID251 - see launching
 from typing import TYPE_CHECKING
 
 from agent.root.launching import launch_helper

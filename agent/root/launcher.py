@@ -116,6 +116,8 @@ def _make_root(launch: Launch) -> tuple[int, ...]:
     for path in launch.covered:
         _mount_fresh(path, "mode=000", kernel.MS_RDONLY)
     _mask(launch.masked_paths)
+    if not os.path.isdir(launch.working_directory):
+        _ensure(launch.working_directory, folder=True)
     return doors
 
 

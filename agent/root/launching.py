@@ -4,6 +4,9 @@ The agent's main thread gives its children a new pid namespace for the length of
 takes it back. So the session's first process is the agent's own child, with nothing in between; its
 parent-death signal is tied to the agent's main thread, which lives as long as the agent.
 
+Started with the standard library's Popen and waited for by pidfd, not with the loop's subprocesses:
+uvloop's leave copies of the agent's standard streams open in the child (seen with 0.23).
+
 The interpreter is run through a detached read-only copy of its mount. Whatever the session does
 with a link to the executable of such a process, it can't write there.
 """
@@ -14,7 +17,7 @@ import contextlib
 import fcntl
 import os
 import stat
-import subprocess  # noqa: TID251 - see agent.supervisor.process
+import subprocess  # noqa: TID251 - see launching
 import sys
 import threading
 from pathlib import Path

@@ -25,7 +25,7 @@ import contextlib
 import os
 import shutil
 import socket
-import subprocess  # noqa: TID251 - see agent.supervisor.process
+import subprocess  # noqa: TID251 - see launching
 from typing import TYPE_CHECKING
 
 import structlog

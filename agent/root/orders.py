@@ -5,9 +5,9 @@ library's JSON would cost the session's first process 1.3 MB for the session's l
 go from the agent to its own child. What comes back is text and is checked, because who knows what
 a session might make of such a process.
 
-    agent → process   a `Launch` or an `Enter` in a memory file; then `Start` and `Forward`, each
-                      behind its length, on a pipe
-    process → agent   one line for each event: `ready`, `started 7`, `ended 7 256`,
+    agent → process   a `Launch` or an `Enter` in a memory file; then `Start`, `Forward` and
+                      `SignalAll`, each behind its length, on a pipe
+    process → agent   one line for each event: `ready`, `started 7`, `ended 7 256`, `empty`,
                       `failed <sentence>` (nothing is ready), `refused <sentence>` (nothing started)
 """
 
@@ -58,6 +58,7 @@ class Launch(_Order):
         "read_only_paths",
         "root",
         "seccomp",
+        "working_directory",
     )
 
     def __init__(
@@ -76,6 +77,7 @@ class Launch(_Order):
         read_only_paths: tuple[str, ...],
         seccomp: bytes,
         capabilities: tuple[int, ...],
+        working_directory: str,
     ) -> None:
         self.root = root
         """Where the overlay is mounted."""
@@ -95,6 +97,8 @@ class Launch(_Order):
         self.read_only_paths = read_only_paths
         self.seccomp = seccomp
         self.capabilities = capabilities
+        self.working_directory = working_directory
+        """Made if there is none."""
 
 
 class Enter(_Order):
@@ -156,10 +160,22 @@ class Forward(_Order):
         self.signal = signal
 
 
-_KINDS: dict[int, type[Start | Forward]] = {1: Start, 2: Forward}
+class SignalAll(_Order):
+    """Send a signal to every process of the session but the first, and tell when none is left."""
+
+    __slots__ = ("signal",)
+
+    def __init__(self, *, signal: int) -> None:
+        self.signal = signal
 
 
-def frame(order: Start | Forward) -> bytes:
+if TYPE_CHECKING:
+    Order = Start | Forward | SignalAll
+
+_KINDS: dict[int, type[Order]] = {1: Start, 2: Forward, 3: SignalAll}
+
+
+def frame(order: Order) -> bytes:
     """Return the bytes for the pipe, or raise ValueError if they are too many."""
     body = order.pack()
     if len(body) > ORDER_BYTES_MAX:
@@ -168,7 +184,7 @@ def frame(order: Start | Forward) -> bytes:
     return len(body).to_bytes(_LENGTH_BYTES, "big") + bytes([kind]) + body
 
 
-def read_order(fd: int) -> Start | Forward | None:
+def read_order(fd: int) -> Order | None:
     """Wait for the next order; None at the pipe's end."""
     head = _read_exactly(fd, _LENGTH_BYTES + 1)
     if head is None:

@@ -12,34 +12,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
+from agent.limits import wait_event
 from agent.root.address import SessionAddress
 from agent.root.cgroup import SessionCgroup
 from agent.root.conversation import Conversation, SessionFailedError, StartedProgram
 from agent.root.entering import EnteredProgram, enter
 from agent.root.launching import launch_first
 from agent.root.layers import MountedRoot, mount_root, unmount_root
-from agent.root.memory_kills import KernelLog
+from agent.root.limit_watch import LimitWatch
 from agent.root.network import NetworkUnavailableError, SessionNetwork
 from agent.root.orders import Enter, Launch
 from agent.root.seccomp_filter import SeccompUnavailableError, compile_filter
 
 if TYPE_CHECKING:
-    import signal
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from agent.parts import Program, Use
     from agent.root.plan import RootPlan
     from common.clock import Clock
 
-WATCH_SECONDS = 1.0  # a small file is read; a person learns of a memory kill within this time
 END_SECONDS_MAX = 10.0
 """For all of the session to end after SIGKILL. Longer only takes what hangs in the kernel."""
-_KILLS_KEPT_MAX = 20  # names for the status; a loop that is killed for ever fills no memory
+KILL_SECONDS_MAX = 10.0  # for one program or all: SIGKILL takes no time, except in hanging I/O
+_POLITE = (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)
+"""Shells ignore SIGTERM, and who is stopped hears nothing."""
 _LOOPBACK = "127.0.0.1"
 
 _log = structlog.get_logger()
@@ -59,6 +62,8 @@ class RootStatus:
     memory_kills: tuple[str, ...]
     """Names of processes that the kernel ended for want of memory, the latest last."""
     memory_kill_count: int
+    process_limit_hits: int
+    """How often a process could not be started because there were too many."""
 
 
 class SessionRoot:
@@ -70,13 +75,18 @@ class SessionRoot:
         *,
         name: str,
         folder: Path,
+        working_directory: str = "/",
         clock: Clock,
         on_change: Callable[[], None],
     ) -> None:
-        """Name it for this machine; it is mounted below `folder`, which is in no layer of it."""
+        """Name it for this machine; it is mounted below `folder`, which is in no layer of it.
+
+        `working_directory` is made in it where there is none.
+        """
         self._plan = plan
         self._name = name
         self._folder = folder
+        self._working_directory = working_directory
         self._clock = clock
         self._on_change = on_change
         self._closing = contextlib.AsyncExitStack()
@@ -84,8 +94,7 @@ class SessionRoot:
         self._network: SessionNetwork | None = None
         self._cgroup: SessionCgroup | None = None
         self._seccomp = b""
-        self._kills: tuple[str, ...] = ()
-        self._kill_count = 0
+        self._watch: LimitWatch | None = None
 
     # ── Making and ending ────────────────────────────────────────────────────
 
@@ -111,6 +120,7 @@ class SessionRoot:
         self._seccomp = await asyncio.to_thread(compile_filter, self._plan.seccomp)
         self._cgroup = await asyncio.to_thread(SessionCgroup, self._name, self._plan.limits)
         self._closing.callback(self._cgroup.remove)
+        self._watch = LimitWatch(self._cgroup, self._clock, self._on_change)
         if self._plan.own_network:
             self._network = await asyncio.to_thread(SessionNetwork)
             self._closing.callback(self._network.close)
@@ -151,6 +161,7 @@ class SessionRoot:
             read_only_paths=plan.read_only_paths,
             seccomp=self._seccomp,
             capabilities=tuple(sorted(plan.capabilities)),
+            working_directory=self._working_directory,
         )
 
     # ── While it lives ───────────────────────────────────────────────────────
@@ -160,23 +171,8 @@ class SessionRoot:
         async with asyncio.TaskGroup() as group:
             if self._network is not None:
                 group.create_task(self._network.keep_way_out(self._clock, self._on_change))
-            group.create_task(self._watch())
-
-    async def _watch(self) -> None:
-        assert self._cgroup is not None
-        log = KernelLog()
-        try:
-            while True:
-                await self._clock.sleep(WATCH_SECONDS)
-                count = self._cgroup.memory_kills()
-                if count > self._kill_count:
-                    names = [kill.name for kill in log.kills(self._cgroup.memory_paths())]
-                    self._kills = (*self._kills, *names)[-_KILLS_KEPT_MAX:]
-                    self._kill_count = count
-                    _log.warning("memory_kill", names=names, count=count)
-                    self._on_change()
-        finally:
-            log.close()
+            if self._watch is not None:
+                group.create_task(self._watch.run())
 
     async def start(
         self, arguments: Sequence[str], environment: Mapping[str, str], working_directory: str
@@ -184,9 +180,20 @@ class SessionRoot:
         """Start a program, a child of the first process, whose output goes to `output_fd`."""
         return await self._running().start(arguments, environment, working_directory)
 
-    def send_signal(self, program: StartedProgram, number: signal.Signals) -> None:
+    def send_signal(self, program: Program, number: signal.Signals) -> None:
         """Signal the process group of a program that was started."""
         self._running().send_signal(program.pid, number)
+
+    async def end_all(self, grace_seconds: float) -> bool:
+        """End all programs: SIGTERM, the grace, SIGKILL. True when none is left; the root stays."""
+        if grace_seconds > 0 and await self._ends_by(_POLITE, grace_seconds):
+            return True
+        return await self._ends_by((signal.SIGKILL,), KILL_SECONDS_MAX)
+
+    async def _ends_by(self, numbers: Iterable[signal.Signals], seconds: float) -> bool:
+        if self._first is None:
+            return True
+        return await wait_event(self._first.signal_all(numbers), self._clock, seconds)
 
     async def enter(
         self,
@@ -216,6 +223,10 @@ class SessionRoot:
             return None
         return SessionAddress(self._network.session_fd, _LOOPBACK, port)
 
+    def use(self) -> Use | None:
+        """Measure what all programs use; None where cgroups don't tell. Reads some small files."""
+        return None if self._cgroup is None else self._cgroup.use()
+
     def processes(self) -> frozenset[int]:
         """Return the host's pids of all that runs in the session's cgroup."""
         return frozenset() if self._cgroup is None else self._cgroup.processes()
@@ -225,9 +236,15 @@ class SessionRoot:
         return RootStatus(
             gives_up=(*self._plan.gives_up, *given_up),
             way_out_problem=None if self._network is None else self._network.problem,
-            memory_kills=self._kills,
-            memory_kill_count=self._kill_count,
+            memory_kills=() if self._watch is None else self._watch.memory_kills,
+            memory_kill_count=0 if self._watch is None else self._watch.memory_kill_count,
+            process_limit_hits=0 if self._watch is None else self._watch.process_limit_hits,
         )
+
+    @property
+    def first_pid(self) -> int:
+        """The host's number of the first process."""
+        return self._running().pid
 
     async def ended(self) -> None:
         """Return once the first process has ended, whoever ended it."""

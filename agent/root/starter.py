@@ -20,7 +20,7 @@ import os
 import select
 
 from agent.root import kernel
-from agent.root.orders import Start, read_order
+from agent.root.orders import SignalAll, Start, read_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _SIGCHLD = 17
 _CANNOT_EXEC = 127  # what a shell answers when there is no such program
 _SIGNAL_RECORD_BYTES = 128
+_FIRST_PROCESS = 1
+_EMPTYING_MILLISECONDS = 20  # between two looks whether anybody is left
 
 
 def _nothing() -> None: ...
@@ -56,6 +58,7 @@ class Starter:
         self._in_child = in_child
         self._after_start = after_start
         self._started: set[int] = set()
+        self._emptying = False
 
     def run(self) -> NoReturn:
         """Live as long as the agent does."""
@@ -67,12 +70,16 @@ class Starter:
         waiting.register(children_fd, select.POLLIN)
         self._tell("ready")
         while True:
-            ready = {fd for fd, _ in waiting.poll()}
+            limit = _EMPTYING_MILLISECONDS if self._emptying else None
+            ready = {fd for fd, _ in waiting.poll(limit)}
             if children_fd in ready:
                 os.read(children_fd, _SIGNAL_RECORD_BYTES)
                 self._reap()
             if self._orders_fd in ready:
                 self._obey()
+            if self._emptying and _is_alone():
+                self._emptying = False
+                self._tell("empty")
 
     def _obey(self) -> None:
         order = read_order(self._orders_fd)
@@ -80,6 +87,8 @@ class Starter:
             os._exit(0)
         elif isinstance(order, Start):
             self._start(order)
+        elif isinstance(order, SignalAll):
+            self._signal_all(order)
         else:
             self._forward(order)
 
@@ -117,6 +126,16 @@ class Starter:
         except OSError:
             return  # it ended, and whatever was left of its group
 
+    def _signal_all(self, order: SignalAll) -> None:
+        # "All" are all of the pid namespace: in a helper's, which is the host's, the whole machine.
+        if os.getpid() != _FIRST_PROCESS:
+            return
+        self._emptying = True
+        try:
+            os.kill(-1, order.signal)
+        except ProcessLookupError:
+            return  # nobody is there
+
     def _reap(self) -> None:
         """Take every child that has ended, also those that were never started here."""
         while True:
@@ -132,6 +151,11 @@ class Starter:
 
     def _tell(self, event: str) -> None:
         os.write(self._events_fd, f"{event}\n".encode(errors="replace"))
+
+
+def _is_alone() -> bool:
+    """Tell if there is no process in this pid namespace but this one."""
+    return not any(name.isdecimal() and name != "1" for name in os.listdir("/proc"))
 
 
 def _execute(arguments: tuple[str, ...], environment: dict[str, str]) -> NoReturn:

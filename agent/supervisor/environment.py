@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
 PORT_VARIABLE = "CONNECT_TOOL_PORT"
 PREFIX_VARIABLE = "CONNECT_TOOL_PATH_PREFIX"
-ID_VARIABLE = "CONNECT_TOOL_ID"
-"""Names the agent's start that a process belongs to. Processes keep it when they leave their group,
-session and parent, so that the next agent finds what a killed one left (see `predecessor`)."""
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_HOME = "/root"  # the tool is root in its session, and this is kept like everything else
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
 
 
@@ -28,23 +26,16 @@ class UnknownVariableError(ValueError):
     """The tool's command names a variable that its environment doesn't have."""
 
 
-def tool_environment(
-    tool: ToolSpec, variables: Mapping[str, str], *, tool_id: str
-) -> dict[str, str]:
-    """Return the tool's whole environment; `variables` win over the minimum, CONNECT_* over all.
-
-    HOME is the working directory: settings and histories belong to the Studio, and two Studios
-    on one machine don't share them.
-    """
+def tool_environment(tool: ToolSpec, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the tool's whole environment; `variables` win over the minimum, CONNECT_* over all."""
     return {
         "PATH": _PATH,
-        "HOME": tool.working_directory,
+        "HOME": _HOME,
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
         **variables,
         PORT_VARIABLE: str(tool.port),
         PREFIX_VARIABLE: tool.path_prefix,
-        ID_VARIABLE: tool_id,
     }
 
 

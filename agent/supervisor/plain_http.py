@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from common.http1.lane import Address
+
+LISTENING_SECONDS_MAX = 1.0
 BODY_BYTES_MAX = 1024 * 1024  # a list of kernels; a tool that sends more is not listened to
 _HEAD_BYTES_MAX = 64 * 1024
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5]\d\d)[ \r]")
@@ -19,21 +24,22 @@ class NoAnswerError(Exception):
 
 
 async def get(
-    port: int, target: str, *, limit_seconds: float, with_body: bool = True
+    address: Address, target: str, *, limit_seconds: float, with_body: bool = True
 ) -> tuple[int, bytes]:
-    """Return status and body of `GET target` from 127.0.0.1, or raise NoAnswerError."""
+    """Return status and body of `GET target`, or raise NoAnswerError."""
     try:
         async with asyncio.timeout(limit_seconds):
-            return await _get(port, target, with_body=with_body)
+            return await _get(address, target, with_body=with_body)
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         # TimeoutError is an OSError.
         raise NoAnswerError(str(error) or type(error).__name__) from None
 
 
-async def _get(port: int, target: str, *, with_body: bool) -> tuple[int, bytes]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_HEAD_BYTES_MAX)
+async def _get(address: Address, target: str, *, with_body: bool) -> tuple[int, bytes]:
+    reader = asyncio.StreamReader(limit=_HEAD_BYTES_MAX)
+    transport, _ = await address.connect(lambda: asyncio.StreamReaderProtocol(reader))
     try:
-        writer.write(f"GET {target} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        transport.write(f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         match = _STATUS_LINE.match(head)
         if match is None:
@@ -41,7 +47,7 @@ async def _get(port: int, target: str, *, with_body: bool) -> tuple[int, bytes]:
         body = await _read_all(reader) if with_body else b""
         return int(match[1]), body
     finally:
-        writer.transport.abort()
+        transport.abort()
 
 
 async def _read_all(reader: asyncio.StreamReader) -> bytes:
@@ -53,12 +59,12 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
     return bytes(body)
 
 
-async def listening(port: int) -> bool:
-    """Say whether somebody accepts connections on 127.0.0.1:`port`."""
+async def listening(address: Address) -> bool:
+    """Say whether somebody accepts connections there."""
     try:
-        async with asyncio.timeout(1.0):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
+        async with asyncio.timeout(LISTENING_SECONDS_MAX):
+            transport, _ = await address.connect(asyncio.Protocol)
+    except OSError:  # TimeoutError is one
         return False
-    writer.transport.abort()
+    transport.abort()
     return True

@@ -12,6 +12,7 @@ from agent.supervisor.plain_http import NoAnswerError, get
 
 if TYPE_CHECKING:
     from common.clock import Clock
+    from common.http1.lane import Address
     from common.session_spec import ToolSpec
 
 INTERVAL_FIRST_SECONDS = 0.1
@@ -25,22 +26,22 @@ def probe_target(tool: ToolSpec) -> str:
     return tool.path_prefix.rstrip("/") + "/" + tool.readiness_path.lstrip("/")
 
 
-async def becomes_ready(tool: ToolSpec, clock: Clock) -> bool:
+async def becomes_ready(tool: ToolSpec, address: Address, clock: Clock) -> bool:
     """Probe until the tool answers: True; or its time is over: False."""
     target = probe_target(tool)
     end = clock.monotonic() + tool.readiness_timeout_seconds
     interval = INTERVAL_FIRST_SECONDS
     while clock.monotonic() < end:
-        if await _answers(tool.port, target):
+        if await _answers(address, target):
             return True
         await clock.sleep(interval)
         interval = min(interval * INTERVAL_GROWTH, INTERVAL_SECONDS_MAX)
     return False
 
 
-async def _answers(port: int, target: str) -> bool:
+async def _answers(address: Address, target: str) -> bool:
     try:
-        status, _ = await get(port, target, limit_seconds=PROBE_SECONDS_MAX, with_body=False)
+        status, _ = await get(address, target, limit_seconds=PROBE_SECONDS_MAX, with_body=False)
     except NoAnswerError:
         return False
     return status < _SERVER_ERROR

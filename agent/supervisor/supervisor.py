@@ -13,32 +13,33 @@ started after a stop, and nobody signals a process that another one is reaping.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import signal
 from typing import TYPE_CHECKING, assert_never
 
 import structlog
 
 from agent.limits import wait_event
+from agent.parts import CannotStartError
 from agent.supervisor.environment import arguments, tool_environment
+from agent.supervisor.exits import describe_exit
 from agent.supervisor.plain_http import listening
-from agent.supervisor.predecessor import end_leftovers, remove_record, write_record
-from agent.supervisor.process import CannotStartError, ToolProcess
 from agent.supervisor.readiness import becomes_ready
 from agent.supervisor.restart import Ended, GiveUp, History, RestartIn, decide
 from common.messages import ToolPhase, ToolStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
-    from agent.supervisor.family import Family
+    from agent.parts import Ground, Program
     from agent.supervisor.output import ToolOutput
     from common.clock import Clock
+    from common.http1.lane import Address
     from common.session_spec import ToolSpec
 
 LEFTOVER_GRACE_SECONDS = 2.0
 """What outlives the tool gets a SIGTERM of its own and this long: a shell's job, a kernel."""
+
+KILL_SECONDS_MAX = 5.0  # SIGKILL takes no time, except in I/O that hangs
 
 _log = structlog.get_logger()
 
@@ -55,20 +56,18 @@ class Supervisor:
         tool: ToolSpec,
         variables: Mapping[str, str],
         *,
-        record: Path,
+        ground: Ground,
         output: ToolOutput,
-        family: Family,
         clock: Clock,
         on_change: Callable[[], None],
     ) -> None:
         """Raise UnknownVariableError if the command can't be built from the environment."""
         self._tool = tool
-        self._tool_id = secrets.token_hex(8)
-        self._environment = tool_environment(tool, variables, tool_id=self._tool_id)
+        self._environment = tool_environment(tool, variables)
         self._command = arguments(tool, self._environment)
-        self._record = record
+        self._ground = ground
+        self._address: Address | None = None
         self._output = output
-        self._family = family
         self._clock = clock
         self._on_change = on_change
         self._phase = ToolPhase.WAITING
@@ -77,9 +76,12 @@ class Supervisor:
         self._last_exit: str | None = None
         self._message = "waiting to be started"
         self._grace_seconds = LEFTOVER_GRACE_SECONDS
+        self._grace_end = 0.0
+        """On the clock; everything that the session runs shares one grace."""
         self._stop = asyncio.Event()
         self._kill = asyncio.Event()
         self._over = asyncio.Event()
+        self._begun = False
 
     # ── Questions ────────────────────────────────────────────────────────────
 
@@ -105,8 +107,11 @@ class Supervisor:
     async def stop(self, grace_seconds: float) -> None:
         """End the tool and all its processes: SIGTERM, `grace_seconds`, SIGKILL. Idempotent."""
         self._grace_seconds = grace_seconds
+        if not self._stop.is_set():
+            self._grace_end = self._clock.monotonic() + grace_seconds
         self._stop.set()
-        await self._over.wait()
+        if self._begun:
+            await self._over.wait()
 
     async def kill(self) -> None:
         """Like `stop` without any grace, also while a `stop` is in progress."""
@@ -118,16 +123,17 @@ class Supervisor:
 
         Either way none of its processes is left then.
         """
+        self._address = self._ground.address(self._tool.port)
+        self._begun = True
         try:
-            await end_leftovers(self._record, self._clock)
             await self._live()
         except ToolGivenUpError as error:
             _log.warning("tool_given_up", reason=str(error))
-            await self._end_family()
+            await self._end_all()
             self._change(ToolPhase.FAILED, str(error))
             raise
         else:
-            await self._end_family()
+            await self._end_all()
             self._change(ToolPhase.STOPPED, "has stopped")
         finally:
             self._over.set()
@@ -157,51 +163,53 @@ class Supervisor:
         self._change(ToolPhase.STARTING, "is starting")
         try:
             await self._free_port()
-            write_record(self._record, self._tool_id, None)
-            process = ToolProcess.start(
-                self._command,
-                environment=self._environment,
-                working_directory=self._tool.working_directory,
-                output_fd=self._output.pipe,
+            program = await self._ground.start(
+                self._command, self._environment, self._tool.working_directory
             )
         except CannotStartError as error:
             return Ended(at_seconds=self._clock.monotonic(), how=str(error))
-        self._pid = process.pid
-        write_record(self._record, self._tool_id, process.pid)
-        _log.info("tool_started", pid=process.pid, command=self._command[0])
-        ended = await self._watch(process)
+        self._pid = program.pid
+        _log.info("tool_started", pid=program.pid, command=self._command[0])
+        ended = await self._watch(program)
         self._pid = None
         self._output.drain()
         return ended
 
-    async def _watch(self, process: ToolProcess) -> Ended:
+    async def _watch(self, program: Program) -> Ended:
         ready_at: float | None = None
         async with asyncio.TaskGroup() as life:
-            exited = life.create_task(process.wait(), name="tool-exit")
+            exited = life.create_task(_exit_of(program), name="tool-exit")
             stop = life.create_task(self._stop.wait(), name="tool-stop")
-            ready = life.create_task(becomes_ready(self._tool, self._clock), name="tool-ready")
+            ready = life.create_task(
+                becomes_ready(self._tool, self._there, self._clock), name="tool-ready"
+            )
             await asyncio.wait({exited, stop, ready}, return_when=asyncio.FIRST_COMPLETED)
             if not exited.done() and not stop.done() and ready.result():
                 ready_at = self._clock.monotonic()
-                _log.info("tool_ready", pid=process.pid)
+                _log.info("tool_ready", pid=program.pid)
                 self._change(ToolPhase.READY, "is ready")
                 await asyncio.wait({exited, stop}, return_when=asyncio.FIRST_COMPLETED)
             never_ready = not exited.done() and not stop.done()
             if not exited.done():
-                await self._end(process, exited)
+                await self._end(program, exited)
             stop.cancel()
             ready.cancel()
+            exited.cancel()
         if never_ready:
             limit = self._tool.readiness_timeout_seconds
             raise ToolGivenUpError(f"{self._tool.name} did not answer within {limit:.0f} s")
         now = self._clock.monotonic()
         ready_seconds = None if ready_at is None else now - ready_at
-        return Ended(at_seconds=now, how=exited.result(), ready_seconds=ready_seconds)
+        how = "does not end" if exited.cancelled() else exited.result()
+        return Ended(at_seconds=now, how=how, ready_seconds=ready_seconds)
 
-    async def _end(self, process: ToolProcess, exited: asyncio.Task[str]) -> None:
-        """SIGTERM to the process group, the grace, SIGKILL; `exited` is done on return."""
+    async def _end(self, program: Program, exited: asyncio.Task[str]) -> None:
+        """SIGTERM to the process group, the grace, SIGKILL.
+
+        `exited` is done on return, unless nothing in the world can end it.
+        """
         self._change(ToolPhase.STOPPING, "is stopping")
-        process.signal_group(signal.SIGTERM)
+        self._ground.send_signal(program, signal.SIGTERM)
         async with asyncio.TaskGroup() as race:
             kill = race.create_task(self._kill.wait(), name="tool-kill")
             grace = race.create_task(self._clock.sleep(self._grace_seconds), name="tool-grace")
@@ -209,14 +217,20 @@ class Supervisor:
             kill.cancel()
             grace.cancel()
         if not exited.done():
-            _log.warning("tool_killed", pid=process.pid, grace_seconds=self._grace_seconds)
-            process.signal_group(signal.SIGKILL)
-        await asyncio.wait({exited})
+            _log.warning("tool_killed", pid=program.pid, grace_seconds=self._grace_seconds)
+            self._ground.send_signal(program, signal.SIGKILL)
+            await asyncio.wait({exited}, timeout=KILL_SECONDS_MAX)
+        if not exited.done():  # it hangs in the kernel; so may everything else
+            await self._ground.end_all(0.0)
 
-    async def _end_family(self) -> None:
-        grace = 0.0 if self._kill.is_set() else LEFTOVER_GRACE_SECONDS
-        await self._family.end(grace_seconds=grace, clock=self._clock)
-        remove_record(self._record)
+    async def _end_all(self) -> None:
+        """End what the tool left: with what it didn't take of the grace, but not at once."""
+        grace = 0.0
+        if not self._kill.is_set():
+            left = self._grace_end - self._clock.monotonic()
+            grace = max(LEFTOVER_GRACE_SECONDS, left)
+        if not await self._ground.end_all(grace):
+            _log.warning("processes_survive_sigkill")
         self._output.drain()
 
     async def _free_port(self) -> None:
@@ -224,15 +238,27 @@ class Supervisor:
 
         Otherwise its jobs are left alone: a crash of the IDE must not cost a training run.
         """
-        if not await listening(self._tool.port):
+        if not await listening(self._there):
             return
-        await self._family.end(grace_seconds=LEFTOVER_GRACE_SECONDS, clock=self._clock)
-        if await listening(self._tool.port):
+        await self._ground.end_all(LEFTOVER_GRACE_SECONDS)
+        if await listening(self._there):
             raise CannotStartError(
                 f"port {self._tool.port} is in use by a program outside this session"
             )
+
+    @property
+    def _there(self) -> Address:
+        assert self._address is not None, "asked before it was started"
+        return self._address
 
     def _change(self, phase: ToolPhase, message: str) -> None:
         self._phase = phase
         self._message = message
         self._on_change()
+
+
+async def _exit_of(program: Program) -> str:
+    try:
+        return describe_exit(await program.wait())
+    except CannotStartError as error:
+        return str(error)

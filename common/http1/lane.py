@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from common.http1.upstream import Upstream
 
@@ -88,8 +88,7 @@ class UnixAddress:
     ) -> tuple[asyncio.Transport, _Protocol]:
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.create_unix_connection(factory, self.path)
-        # asyncio's type says Transport only for TCP
-        return cast("asyncio.Transport", transport), protocol
+        return transport, protocol
 
 
 class DialledLane:

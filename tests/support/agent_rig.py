@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.orphans import OrphanReaper
-from agent.supervisor.proctable import read_process
+from agent.proctable import read_process
 from common.ids import SessionId
 from common.session_spec import (
     SPEC_VERSION,

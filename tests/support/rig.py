@@ -14,6 +14,7 @@ from agent.gateway.server import Gateway
 from agent.reserved import Answer
 from agent.tunnel.dialer import Tunnel
 from common.clock import SystemClock
+from common.http1.lane import TcpAddress
 from common.http1.listener import sweep_forever
 from common.ids import RunNumber, SessionId
 from common.secret import Secret
@@ -196,7 +197,7 @@ class Rig:
         end: list[AgentEnd] = []
         gateway = Gateway(
             spec=spec,
-            tool_address=("127.0.0.1", self.tool_port),
+            tool_address=TcpAddress("127.0.0.1", self.tool_port),
             is_ready=lambda: end[0].ready,
             progress=lambda: "The tool is starting.",
             reserved=ReservedStub(),  # type: ignore[arg-type]

@@ -1,0 +1,258 @@
+"""What a session stands on, from its image to its end: volume, root, first process.
+
+    image ──attach──▶ volume ──mount──▶ root ──launch──▶ first process ──▶ the tool and all else
+      ◀──detach───────────── ◀──unmount────── ◀──kill────────────────────
+
+`make` goes to the right, `leave` and `detach` go back, and each takes away whatever was made. If
+the agent is killed, the kernel does the same: the first process ends with its parent, the mounts
+with the agent's mount namespace, the loop device with its last user. What was written stays in the
+image, and `make` takes it up again, after a stop in order and after a crash alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent import incidents
+from agent.earlier_files import CannotImportError, bring_in
+from agent.parts import CannotStartError, GroundFailedError, GroundStatus
+from agent.root.fuse_abort import abort_below
+from agent.root.namespaces import new_network
+from agent.root.session import SessionRoot
+from agent.session_record import remove_record, write_record
+from agent.standing import plan_root
+from agent.volume.attachment import ACTIVE
+from agent.volume.btrfs import BtrfsVolume
+from agent.volume.monitor import VolumeMonitor
+from agent.volume.volume import VolumeError
+from common.http1.lane import TcpAddress
+from common.messages import RootStatus
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from agent.host_state import HostState
+    from agent.parts import EnteredProgram, Program, Use
+    from common.clock import Clock
+    from common.http1.lane import Address
+    from common.session_spec import SessionSpec
+
+_LOOPBACK = "127.0.0.1"
+
+_log = structlog.get_logger()
+
+
+class SessionGround:
+    """One session's. It is a `Ground` once `make` has returned; `on_change` tells of its status."""
+
+    def __init__(
+        self,
+        spec: SessionSpec,
+        host: HostState,
+        *,
+        given: tuple[tuple[str, str], ...] = (),
+        warnings: tuple[str, ...] = (),
+        clock: Clock,
+        on_change: Callable[[], None],
+    ) -> None:
+        """`given` are files that the session gets: where they are, and where it sees them.
+
+        `warnings` are sentences for the status besides its own.
+        """
+        self._spec = spec
+        self._host = host
+        self._given = given
+        self._warnings = warnings
+        self._clock = clock
+        self._on_change = on_change
+        self._volume = BtrfsVolume(host.folder, spec.volume, clock=clock)
+        self._monitor = VolumeMonitor(self._volume, spec.volume, clock=clock, on_change=on_change)
+        self._root: SessionRoot | None = None
+        self._leaving = False
+        self._progress = "its session is about to be made"
+
+    # ── Making and ending ────────────────────────────────────────────────────
+
+    async def make(self, *, output_fd: int) -> None:
+        """Make it, or raise GroundFailedError; `leave` and `detach` take away what there is then.
+
+        `output_fd` is a pipe for what its programs print.
+        """
+        try:
+            self._tell("its volume is being attached")
+            await self._volume.create()
+            mount_point = await self._volume.attach()
+            await self._bring_in_earlier_files(mount_point / ACTIVE / "upper")
+            self._tell("its session is being made")
+            await self._open(str(mount_point / ACTIVE), output_fd)
+            self._tell("its session is ready")
+        except (VolumeError, CannotStartError, CannotImportError, OSError, ValueError) as error:
+            _log.warning("ground_failed", kind=type(error).__name__, reason=str(error))
+            raise GroundFailedError(f"The session can't be made: {error}.") from None
+
+    async def _bring_in_earlier_files(self, upper: os.PathLike[str]) -> None:
+        """While the volume grows: they may be more than it holds at first."""
+        earlier = self._host.earlier_workspace
+        if not await asyncio.to_thread(earlier.is_dir):
+            return
+        self._tell("the files that it had before sessions had volumes are being copied")
+        workspace = os.path.join(upper, self._spec.tool.working_directory.lstrip("/"))
+        async with asyncio.TaskGroup() as group:
+            growing = group.create_task(self._monitor.run())
+            try:
+                await bring_in(earlier, type(earlier)(workspace))
+            finally:
+                growing.cancel()
+
+    async def _open(self, active: str, output_fd: int) -> None:
+        own_network = await asyncio.to_thread(_can_have_network)
+        plan = await asyncio.to_thread(
+            plan_root,
+            self._spec,
+            active=active,
+            state_folder=str(self._host.folder),
+            given=self._given,
+            own_network=own_network,
+        )
+        root = SessionRoot(
+            plan,
+            name=self._spec.session_id,
+            folder=self._host.mounts,
+            working_directory=self._spec.tool.working_directory,
+            clock=self._clock,
+            on_change=self._on_change,
+        )
+        self._root = root
+        await root.open(output_fd=output_fd)
+        await asyncio.to_thread(write_record, self._host.session_record, root.first_pid)
+
+    async def run(self) -> None:
+        """Keep it until cancelled; raise GroundFailedError if its first process is killed."""
+        root = self._made()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(root.run())
+            group.create_task(self._monitor.run())
+            await root.ended()
+            if self._leaving:
+                return
+            raise GroundFailedError("The session's first process has ended: it was killed.")
+
+    async def leave(self) -> None:
+        """End all that runs in it and unmount its root. Idempotent.
+
+        Raise SessionStillEndingError if something can't be ended; its mounts stay with it.
+        """
+        if self._root is None:
+            return
+        self._leaving = True
+        await self._abort_dead_links()
+        await self._root.close()
+        await asyncio.to_thread(remove_record, self._host.session_record)
+
+    async def detach(self) -> None:
+        """Write everything to the image and let go of it. Idempotent. Raise VolumeError."""
+        await self._volume.detach()
+
+    # ── What is asked of a `Ground` ──────────────────────────────────────────
+
+    def address(self, port: int) -> Address:
+        """See `Ground`."""
+        return self._made().address(port) or TcpAddress(_LOOPBACK, port)
+
+    async def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], working_directory: str
+    ) -> Program:
+        """See `Ground`."""
+        return await self._made().start(arguments, environment, working_directory)
+
+    def send_signal(self, program: Program, number: signal.Signals) -> None:
+        """See `Ground`."""
+        self._made().send_signal(program, number)
+
+    async def end_all(self, grace_seconds: float) -> bool:
+        """See `Ground`. What hangs in a dead data link is freed from it."""
+        if self._root is None or await self._root.end_all(grace_seconds):
+            return True
+        await self._abort_dead_links()
+        return await self._root.end_all(0.0)
+
+    async def enter(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        working_directory: str,
+        *,
+        streams: tuple[int, int, int] | None,
+        outlives_agent: bool = False,
+    ) -> EnteredProgram:
+        """See `Ground`."""
+        return await self._made().enter(
+            arguments,
+            environment,
+            working_directory,
+            streams=streams,
+            outlives_agent=outlives_agent,
+        )
+
+    def use(self) -> Use | None:
+        """See `Ground`."""
+        return None if self._root is None else self._root.use()
+
+    # ── What it says of itself ───────────────────────────────────────────────
+
+    def progress(self) -> str:
+        """Say in a few words how far `make` is."""
+        return self._progress
+
+    def status(self) -> GroundStatus:
+        if self._root is None:
+            return GroundStatus(None, self._monitor.status(), self._warnings)
+        found = self._root.status()
+        root = RootStatus(
+            memory_kills=found.memory_kills,
+            memory_kill_count=found.memory_kill_count,
+            process_limit_hits=found.process_limit_hits,
+        )
+        warnings = [*self._warnings, *found.gives_up]
+        if found.way_out_problem is not None:
+            warnings.append(f"The session has no way to the internet: {found.way_out_problem}.")
+        warnings += incidents.sentences(root, self._spec.resources)
+        return GroundStatus(root, self._monitor.status(), tuple(warnings))
+
+    def growths(self) -> tuple[int, int]:
+        """Return how often the volume grew, and how often it could not."""
+        return self._monitor.growths, self._monitor.growth_failures
+
+    def _tell(self, progress: str) -> None:
+        self._progress = progress
+        self._on_change()
+
+    def _made(self) -> SessionRoot:
+        if self._root is None:
+            raise CannotStartError("the session has not been made")
+        return self._root
+
+    async def _abort_dead_links(self) -> None:
+        """Free whatever waits for a file system of ours that doesn't answer any more."""
+        aborted = await asyncio.to_thread(_abort_below, self._host.mounts)
+        if aborted:
+            _log.warning("file_systems_aborted", mounts=aborted)
+
+
+def _abort_below(folder: Path) -> tuple[str, ...]:
+    return abort_below(os.path.realpath(folder))
+
+
+def _can_have_network() -> bool:
+    try:
+        os.close(new_network())
+    except OSError as error:
+        _log.warning("no_network_namespace", error=str(error))
+        return False
+    return True
