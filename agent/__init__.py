@@ -4,6 +4,7 @@
 
 - `daemon`         one run from its start to its last report
 - `config`         arguments and session spec
+- `preflight/`      can sessions run here? Asked before anything is made
 - `host_state`     the folder that outlives the agent; one agent at a time
 - `ground`         what the tool stands on: volume and root, made and taken away
 - `standing`       what the root is to be, from spec and machine

@@ -1,6 +1,8 @@
 """`python -m agent --spec-fd N`: run one session.
 
 Ends with 0 when it was stopped, 1 when it failed, 2 when there is no usable spec.
+
+`python -m agent --check [--json]`: say whether sessions can run here; 0 if so, 1 if not.
 """
 
 from __future__ import annotations
@@ -16,17 +18,28 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
-from agent.config import Addressee, Arguments, BadSpecError, load_spec, parse_arguments
+from agent.config import (
+    Addressee,
+    Arguments,
+    BadSpecError,
+    HostCheck,
+    load_spec,
+    parse_arguments,
+)
 from agent.connection import connect
 from agent.control_plane import HttpControlPlane
 from agent.daemon import deliver, serve
 from agent.ground import SessionGround
 from agent.orphans import become_subreaper
+from agent.preflight.check import check_thoroughly
+from agent.preflight.report import lines
 from agent.root.precautions import take_precautions
 from agent.status import refusal
 from agent.stopping import Requested, StopRequest
 from common import log
 from common.clock import SystemClock
+from common.findings import Verdict
+from common.wire import encode
 
 if TYPE_CHECKING:
     from common.session_spec import SessionSpec
@@ -43,6 +56,15 @@ def main() -> int:
     warnings = _prepare_process()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(arguments, warnings))
+
+
+async def _check(asked: HostCheck) -> int:
+    found = await check_thoroughly(asked.state_dir, asked.image)
+    if asked.json:
+        print(encode(found).decode())
+    else:
+        print(*lines(found), sep="\n")
+    return 1 if found.having(Verdict.MISSING) else 0
 
 
 async def _run(arguments: Arguments, warnings: tuple[str, ...]) -> int:

@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -17,6 +17,9 @@ from common.wire import MalformedMessageError, decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+STATE_DIR = Path("/var/lib/studios")
+"""Where a host's check looks for room unless told otherwise."""
 
 
 class Addressee(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -40,12 +43,22 @@ class BadSpecError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class HostCheck:
+    """`--check`: not to run a session, but to say whether one could run here."""
+
+    state_dir: Path
+    image: Literal["host", "container"]
+    json: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Arguments:
-    """The command line. Exactly one of `spec_fd` and `spec_file` is set."""
+    """The command line. Exactly one of `spec_fd`, `spec_file` and `check` is set."""
 
     spec_fd: int | None
     spec_file: Path | None
     log_level: str
+    check: HostCheck | None = None
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
@@ -63,11 +76,31 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         metavar="PATH",
         help="file with the session spec, mode 0600; removed once read",
     )
+    source.add_argument(
+        "--check",
+        action="store_true",
+        help="say what this host lacks for sessions, and what gives it; 1 if none can run",
+    )
+    parser.add_argument("--json", action="store_true", help="with --check: for programs")
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        default=STATE_DIR,
+        metavar="FOLDER",
+        help=f"with --check: where volumes are to lie ({STATE_DIR})",
+    )
+    parser.add_argument(
+        "--image",
+        choices=("host", "container"),
+        default="container",
+        help="with --check: what sessions see, as in their specs (container)",
+    )
     parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info"
     )
     found = parser.parse_args(arguments)
-    return Arguments(found.spec_fd, found.spec_file, found.log_level)
+    check = HostCheck(found.state_dir, found.image, found.json) if found.check else None
+    return Arguments(found.spec_fd, found.spec_file, found.log_level, check)
 
 
 def load_spec(arguments: Arguments) -> SessionSpec:

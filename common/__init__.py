@@ -5,6 +5,7 @@
 - `ids`             identifiers as types of their own
 - `session_spec`    what an engine hands an agent
 - `messages`        status report and desired state, between agent and control plane
+- `findings`        what a host has of what sessions need, between agent and command line
 - `edge_messages`   the feed of sessions, login codes and presence, between edge and control plane
 - `tokens`          signed tokens: who may sign, who may check, for what audience
 - `templates`       facts of tool templates, image tags

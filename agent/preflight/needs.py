@@ -24,7 +24,7 @@ class Need:
     loss: str = ""
 
 
-def _anywhere(remedy: str) -> Remedies:
+def anywhere(remedy: str) -> Remedies:
     return Remedies(machine=remedy, docker=remedy, podman=remedy, kubernetes=remedy)
 
 
@@ -33,7 +33,7 @@ def _flag(flag: str, *, machine: str, kubernetes: str, podman: str | None = None
 
 
 def _package(name: str) -> Remedies:
-    return _anywhere(f"apt-get install {name}")
+    return anywhere(f"apt-get install {name}")
 
 
 def _module(name: str) -> Remedies:
@@ -68,7 +68,7 @@ def capabilities(name: str, purpose: str, missing: tuple[str, ...], *, loss: str
         loss=loss,
         remedies=_flag(
             " ".join(f"--cap-add {capability}" for capability in missing),
-            machine="run it as root with all capabilities (capsh --print shows them)",
+            machine="run it as root with all capabilities, see capsh --print",
             kubernetes=f"securityContext.capabilities.add: [{', '.join(missing)}]",
         ),
     )
@@ -100,7 +100,7 @@ def namespaces(name: str, purpose: str, kind: str, *, loss: str = "") -> Need:
 
 def new_kernel(name: str, purpose: str) -> Need:
     version = ".".join(map(str, KERNEL_VERSION_MIN))
-    return Need(name=name, purpose=purpose, remedies=_anywhere(f"a kernel of {version} or newer"))
+    return Need(name=name, purpose=purpose, remedies=anywhere(f"a kernel of {version} or newer"))
 
 
 UNFILTERED = _flag(
@@ -124,7 +124,7 @@ UNMASKED = _flag(
     machine="uncover /proc",
     kubernetes="securityContext.procMount: Unmasked",
 )
-UNKNOWN = _anywhere("see what the kernel says: dmesg")
+UNKNOWN = anywhere("see what the kernel says: dmesg")
 
 # ── Devices ──────────────────────────────────────────────────────────────────
 
@@ -154,7 +154,7 @@ KERNEL_LOG = Need(
     loss="a memory kill is counted, and not named",
     remedies=_flag(
         "--device /dev/kmsg --cap-add SYSLOG",
-        machine="run it as root with all capabilities (capsh --print shows them)",
+        machine="run it as root with all capabilities, see capsh --print",
         kubernetes=_PRIVILEGED,
     ),
 )
@@ -182,7 +182,7 @@ SETPRIV = Need(
 # ── Places and limits ────────────────────────────────────────────────────────
 
 
-def _elsewhere(what: str) -> Remedies:
+def elsewhere(what: str) -> Remedies:
     return Remedies(
         machine=f"{what}, with studios up --data-dir",
         docker="--volume studios:/var/lib/studios",
@@ -191,29 +191,34 @@ def _elsewhere(what: str) -> Remedies:
     )
 
 
+ANSWER = Need(
+    name="answers",
+    purpose="knowing anything at all",
+    remedies=elsewhere("choose a folder on a local disk"),
+)
 ROOM = Need(
     name="room for a volume",
     purpose="a new session",
-    remedies=_elsewhere("make room, or choose another disk"),
+    remedies=elsewhere("make room, or choose another disk"),
 )
 SPARSE_FILES = Need(
     name="sparse files",
     purpose="volumes that take the room they use",
-    remedies=_elsewhere("choose a folder on ext4, xfs or btrfs"),
+    remedies=elsewhere("choose a folder on ext4, xfs or btrfs"),
 )
 LASTING_PLACE = Need(
     name="disk of its own",
     purpose="volumes that outlive restarts",
     loss="what sessions keep is gone with it",
-    remedies=_elsewhere("choose a folder on a disk"),
+    remedies=elsewhere("choose a folder on a disk"),
 )
 NEAR_PLACE = Need(
     name="local disk",
     purpose="volumes",
     loss="sessions stand still when the network does",
-    remedies=_elsewhere("choose a folder on a local disk"),
+    remedies=elsewhere("choose a folder on a local disk"),
 )
-_ONE_FILE_SYSTEM = _anywhere("move it to the file system of /, or run sessions in containers")
+_ONE_FILE_SYSTEM = anywhere("move it to the file system of /, or run sessions in containers")
 VITAL_FOLDERS = Need(
     name="one file system for the system",
     purpose="the programs in sessions, which see only what lies on the file system of /",
@@ -229,7 +234,7 @@ DIRECT_IO = Need(
     name="direct I/O",
     purpose="volumes that are cached once",
     loss="volumes are slower and take twice the memory",
-    remedies=_elsewhere("choose a folder on ext4, xfs or btrfs"),
+    remedies=elsewhere("choose a folder on ext4, xfs or btrfs"),
 )
 
 
@@ -240,8 +245,8 @@ def limit(controller: str, what: str) -> Need:
         loss="a session's limit can't be kept",
         remedies=Remedies(
             machine=f"boot with the cgroup controller {controller} (cgroup_enable={controller})",
-            docker="--cgroupns private --security-opt writable-cgroups=true",
-            podman="--security-opt unmask=/sys/fs/cgroup",
+            docker="--security-opt writable-cgroups=true",
+            podman="--security-opt unmask=ALL",
             kubernetes=_PRIVILEGED,
         ),
     )

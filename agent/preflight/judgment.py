@@ -1,0 +1,327 @@
+"""Facts and needs make findings. Pure.
+
+Each question below looks at one side of the host and yields pairs: a need, and the problem with it,
+empty if it is met. A need that can't be judged is left out, so that one cause makes one finding:
+without SYS_ADMIN every call and every trial would fail, and only the capability is named.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from agent.preflight import needs
+from agent.preflight.place import (
+    IN_MEMORY,
+    OF_A_CONTAINER,
+    WITHOUT_HOLES,
+    is_over_the_network,
+    is_vital,
+)
+from agent.preflight.refusals import REFUSALS, by_whom, cure, lifting
+from agent.root.confinement import CAPABILITY_NUMBERS, DEFAULT_CAPABILITIES
+from agent.volume.image import HOST_RESERVE_BYTES
+from common.findings import Finding, Findings, Verdict
+from common.session_spec import VolumeLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Set as AbstractSet
+
+    from agent.preflight.facts import Facts, TrialName
+    from agent.preflight.needs import Need
+    from common.findings import Surroundings
+
+    Judged = Iterator[tuple[Need, str]]
+
+ROOM_BYTES_MIN = VolumeLimits().initial_bytes + HOST_RESERVE_BYTES
+ARCHITECTURES = ("x86_64", "aarch64")
+"""For which there is a filter of system calls."""
+_GIGABYTE = 1024**3
+
+_FILE_SYSTEMS = {"btrfs": "volumes", "overlay": "a root of each session's own"}
+_NAMESPACES = {"mnt": "mounts", "pid": "processes", "ipc": "shared memory", "uts": "hostnames"}
+_LIMITED = {"cpu": "processors", "memory": "memory", "pids": "processes"}
+_TRIALS: dict[TrialName, tuple[str, str, str]] = {
+    "namespaces": ("namespaces", "walls between sessions", ""),
+    "mounts": ("mounts", "a root of each session's own", ""),
+    "confinement": ("confinement", "keeping sessions in", ""),
+    "volume": ("volume", "keeping what sessions change", ""),
+    "way-out": (
+        "way out",
+        "reaching the network from sessions",
+        "sessions have a network without a way out",
+    ),
+}
+"""Name, purpose and loss of what is tried."""
+
+
+def judge(facts: Facts) -> Findings:
+    """Return everything that can be said of this host."""
+    return Findings(
+        surroundings=facts.surroundings,
+        thorough=facts.trials is not None,
+        findings=tuple(
+            _finding(need, problem) for question in _QUESTIONS for need, problem in question(facts)
+        ),
+    )
+
+
+def may_try(facts: Facts) -> frozenset[TrialName]:
+    """Return the trials that nothing known already makes futile."""
+    if not _is_privileged(facts) or any(facts.calls.values()):
+        return frozenset()
+    names: set[TrialName] = {"namespaces", "mounts", "confinement", "volume", "way-out"}
+    loop_lacks = facts.loop_control or facts.loop_node
+    if loop_lacks or facts.file_systems["btrfs"] or "mkfs.btrfs" not in facts.programs:
+        names.discard("volume")
+    if facts.file_systems["overlay"]:
+        names -= {"mounts", "volume"}
+    if not facts.has_seccomp_library or facts.machine not in ARCHITECTURES:
+        names.discard("confinement")
+    if any(problem for question in (_network, _way_out) for _, problem in question(facts)):
+        names.discard("way-out")
+    return frozenset(names)
+
+
+def judge_silence(surroundings: Surroundings, seconds: float) -> Findings:
+    """Return what can be said of a host that doesn't even answer."""
+    need = needs.ANSWER
+    problem = f"the folder for volumes or a device gave no answer for {seconds:.0f} s"
+    return Findings(surroundings=surroundings, thorough=False, findings=(_finding(need, problem),))
+
+
+def _finding(need: Need, problem: str) -> Finding:
+    if not problem:
+        return Finding(need=need.name, verdict=Verdict.OK, purpose=need.purpose)
+    return Finding(
+        need=need.name,
+        verdict=Verdict.WEAKER if need.loss else Verdict.MISSING,
+        purpose=need.purpose,
+        problem=problem,
+        loss=need.loss,
+        remedies=need.remedies,
+    )
+
+
+def _is_privileged(facts: Facts) -> bool:
+    """Tell if the kernel could allow it: otherwise every refusal has that one cause."""
+    return (
+        facts.user_id == 0
+        and not facts.in_user_namespace
+        and CAPABILITY_NUMBERS["sys_admin"] in facts.capabilities
+    )
+
+
+# ── The agent itself ─────────────────────────────────────────────────────────
+
+
+def _identity(facts: Facts) -> Judged:
+    yield needs.ROOT, "" if facts.user_id == 0 else f"this is user {facts.user_id}, not root"
+    inside = "this is a user namespace, as of a rootless container"
+    yield needs.MACHINES_USERS, inside if facts.in_user_namespace else ""
+
+
+def _capabilities(facts: Facts) -> Judged:
+    if facts.user_id != 0:
+        return
+
+    yield _capability("SYS_ADMIN", "mounts and namespaces", facts)
+    missing = _lacking(DEFAULT_CAPABILITIES, facts)
+    need = needs.capabilities("capabilities", "the rights that sessions get", missing)
+    yield need, _missing_capabilities(missing)
+    loss = "sessions share the network of this host, and can't ping"
+    yield _capability("NET_ADMIN", "a network of each session's own", facts, loss=loss)
+
+
+def _capability(name: str, purpose: str, facts: Facts, *, loss: str = "") -> tuple[Need, str]:
+    missing = _lacking({name.lower()}, facts)
+    need = needs.capabilities(name, purpose, missing, loss=loss)
+    return need, _missing_capabilities(missing)
+
+
+def _lacking(names: AbstractSet[str], facts: Facts) -> tuple[str, ...]:
+    held = facts.capabilities
+    return tuple(sorted(name.upper() for name in names if CAPABILITY_NUMBERS[name] not in held))
+
+
+def _missing_capabilities(names: tuple[str, ...]) -> str:
+    if not names:
+        return ""
+    if len(names) == 1:
+        return f"the capability {names[0]} is missing"
+    return f"the capabilities {', '.join(names)} are missing"
+
+
+# ── The kernel ───────────────────────────────────────────────────────────────
+
+
+def _kernel(facts: Facts) -> Judged:
+    if not _is_privileged(facts):
+        return
+    absent = [name for name, error in facts.calls.items() if error == errno.ENOSYS]
+    refused = [name for name, error in facts.calls.items() if error in REFUSALS]
+    need = needs.new_kernel("system calls", "mounts and walls")
+    if absent:
+        yield need, f"Linux {facts.kernel} has no {_names(absent)}"
+    if refused:
+        need = needs.Need(name=need.name, purpose=need.purpose, remedies=lifting(facts))
+        yield need, f"{_names(refused)} {_is(refused)} refused{by_whom(facts)}"
+    if not absent and not refused:
+        yield need, ""
+    for kind, purpose in _FILE_SYSTEMS.items():
+        error = facts.file_systems[kind]
+        if error in {0, errno.ENODEV}:
+            yield needs.file_system(kind, purpose), f"the kernel has no {kind}" if error else ""
+
+
+def _network(facts: Facts) -> Judged:
+    loss = "sessions share the network of this host, and can't ping"
+    name, purpose = "network namespaces", "a network of each session's own"
+    if "net" not in facts.namespaces:
+        yield (
+            needs.Need(
+                name=name,
+                purpose=purpose,
+                loss=loss,
+                remedies=needs.new_kernel(name, purpose).remedies,
+            ),
+            "the kernel has no network namespaces",
+        )
+    else:
+        problem = "" if facts.namespaces["net"] else "no network namespace may be made"
+        yield needs.namespaces(name, purpose, "net", loss=loss), problem
+
+
+def _namespaces(facts: Facts) -> Judged:
+    for kind, what in _NAMESPACES.items():
+        name, purpose = f"{kind} namespaces", f"{what} of each session's own"
+        if kind not in facts.namespaces:
+            yield needs.new_kernel(name, purpose), f"the kernel has no {kind} namespaces"
+        elif facts.namespaces[kind] == 0:
+            yield needs.namespaces(name, purpose, kind), f"no {kind} namespace may be made"
+
+
+def _filter(facts: Facts) -> Judged:
+    problem = "" if facts.has_seccomp_library else "libseccomp.so.2 is not installed"
+    yield needs.SECCOMP_LIBRARY, problem
+    if facts.machine not in ARCHITECTURES:
+        yield (
+            needs.Need(
+                name="processor",
+                purpose="the filter of system calls",
+                remedies=needs.anywhere(f"a machine with {' or '.join(ARCHITECTURES)}"),
+            ),
+            f"there is no filter of system calls for {facts.machine} yet",
+        )
+
+
+# ── Devices and programs ─────────────────────────────────────────────────────
+
+
+def _devices(facts: Facts) -> Judged:
+    if facts.user_id != 0:
+        return
+    yield needs.LOOP_CONTROL, _device_problem("/dev/loop-control", facts.loop_control)
+    if not facts.loop_control:
+        yield needs.LOOP_NODES, _device_problem("a loop device's node", facts.loop_node)
+
+
+def _device_problem(name: str, error: int) -> str:
+    if not error:
+        return ""
+    if error == errno.ENOENT:
+        return f"{name} does not exist"
+    return f"{name} can't be opened: {os.strerror(error)}"
+
+
+def _programs(facts: Facts) -> Judged:
+    found = facts.programs
+    yield needs.MKFS, "" if "mkfs.btrfs" in found else "mkfs.btrfs is not installed"
+
+
+def _way_out(facts: Facts) -> Judged:
+    found = facts.programs
+    yield needs.SLIRP, "" if "slirp4netns" in found else "slirp4netns is not installed"
+    yield needs.SETPRIV, "" if "setpriv" in found else "setpriv is not installed"
+    if facts.user_id == 0:
+        yield needs.TUNNEL, _device_problem("/dev/net/tun", facts.tunnel_device)
+
+
+# ── Places and limits ────────────────────────────────────────────────────────
+
+
+def _place(facts: Facts) -> Judged:
+    place = facts.place
+    if not place.has_volume:
+        free, wanted = place.free_bytes / _GIGABYTE, ROOM_BYTES_MIN / _GIGABYTE
+        short = f"{place.path} has {free:.1f} GB free, a new volume wants {wanted:.1f}"
+        yield needs.ROOM, short if place.free_bytes < ROOM_BYTES_MIN else ""
+    if place.kind in WITHOUT_HOLES:
+        yield needs.SPARSE_FILES, f"{place.path} is on {place.kind}, which has no sparse files"
+    elif is_over_the_network(place.kind):
+        yield needs.NEAR_PLACE, f"{place.path} is on {place.kind}, over the network"
+    elif place.kind in OF_A_CONTAINER:
+        yield needs.LASTING_PLACE, f"{place.path} belongs to a container"
+    elif place.kind in IN_MEMORY:
+        yield needs.LASTING_PLACE, f"{place.path} is in memory"
+    vital = [folder for folder in facts.separate if is_vital(folder)]
+    others = [folder for folder in facts.separate if not is_vital(folder)]
+    for need, folders in ((needs.VITAL_FOLDERS, vital), (needs.OTHER_FOLDERS, others)):
+        if folders:
+            whose = (
+                "has a file system of its" if len(folders) == 1 else "have file systems of their"
+            )
+            yield need, f"{_names(folders)} {whose} own"
+
+
+def _limits(facts: Facts) -> Judged:
+    """Ask what a session's own status tells of it, too: for thorough looks only."""
+    if facts.limits is None:
+        return
+    for controller, what in _LIMITED.items():
+        yield needs.limit(controller, what), facts.limits[controller]
+    if facts.user_id == 0:
+        loss = "an agent may be ended when the machine itself is out of memory"
+        purpose = "keeping agents alive when memory runs out"
+        yield _capability("SYS_RESOURCE", purpose, facts, loss=loss)
+    if facts.kernel_log is not None:
+        yield needs.KERNEL_LOG, _device_problem("/dev/kmsg", facts.kernel_log)
+
+
+# ── What was tried ───────────────────────────────────────────────────────────
+
+
+def _trials(facts: Facts) -> Judged:
+    for name, trial in (facts.trials or {}).items():
+        title, purpose, loss = _TRIALS[name]
+        need = needs.Need(
+            name=f"{title}, tried", purpose=purpose, loss=loss, remedies=cure(facts, trial.error)
+        )
+        yield need, f"{trial.failed_at} failed: {trial.reason}" if trial.failed_at else ""
+        for problem in trial.losses:
+            yield needs.DIRECT_IO, problem
+
+
+def _is(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names)
+
+
+_QUESTIONS: tuple[Callable[[Facts], Judged], ...] = (
+    _identity,
+    _capabilities,
+    _kernel,
+    _namespaces,
+    _filter,
+    _devices,
+    _programs,
+    _network,
+    _way_out,
+    _place,
+    _limits,
+    _trials,
+)
