@@ -53,6 +53,8 @@ _log = structlog.get_logger()
 def main() -> int:
     arguments = parse_arguments(sys.argv[1:])
     log.configure(program="agent", level=arguments.log_level)
+    if arguments.check is not None:
+        return asyncio.run(_check(arguments.check))
     warnings = _prepare_process()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(arguments, warnings))
