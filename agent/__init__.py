@@ -11,6 +11,7 @@
 - `supervisor/`    the tool's process: start, readiness, output, restart, end
 - `volume/`        the session's own file system: an image that grows
 - `root/`          the session's root: its mounts, namespaces and limits
+- `inside/`        what programs in the session can ask: the command `studio`
 - `gateway/`       HTTP and WebSockets from the tunnel to the tool
 - `tunnel/`        connections parked at the edges
 - `connection`     both of them, built
@@ -25,7 +26,7 @@
 - `jupyter`        what a Jupyter server says about its activity
 - `status`         the status report, assembled (pure)
 - `reporting`      reports out, desired state in
-- `control_plane`  the two calls of the control plane, over HTTP
+- `control_plane`  the three calls of the control plane, over HTTP
 - `desired`        what a desired state asks of this agent (pure)
 - `stopping`       why a run ends, and how urgently
 - `stop_sequence`  the steps of an orderly end

@@ -1,10 +1,11 @@
-"""The two calls of the control plane that an agent makes, over HTTP."""
+"""The three calls of the control plane that an agent makes, over HTTP."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, Self
 
 import aiohttp
+import msgspec
 
 from common.loopback import LoopbackResolver
 from common.messages import DesiredState, StatusReport
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
     from common.secret import Secret
 
 REPORT_SECONDS_MAX = 10.0
+EXTEND_SECONDS_MAX = 10.0  # somebody waits for it at a terminal
 POLL_SECONDS = 25.0
 """How long the control plane may hold a long poll; shorter than middleboxes' usual 30–60 s."""
 POLL_SECONDS_MAX = POLL_SECONDS + 10.0
 REPLY_BYTES_MAX = 4 * 1024 * 1024
 _REPORT_PATH = "/api/agent/v1/status"
 _DESIRED_PATH = "/api/agent/v1/desired"
-_OK, _NO_CONTENT, _UNAUTHORIZED = 200, 204, 401
+_LIFESPAN_PATH = "/api/agent/v1/lifespan"
+_OK, _NO_CONTENT, _UNAUTHORIZED, _CONFLICT = 200, 204, 401, 409
+_SENTENCE_CHARACTERS_MAX = 500
 
 
 class ControlPlaneAwayError(Exception):
@@ -31,6 +35,10 @@ class ControlPlaneAwayError(Exception):
 
 class TokenRefusedError(ControlPlaneAwayError):
     """It doesn't take the token, now. Tried again all the same: its keys may be late."""
+
+
+class CannotExtendError(Exception):
+    """The control plane doesn't extend the session; its sentence says why. No retry helps."""
 
 
 class ControlPlane(Protocol):
@@ -42,6 +50,10 @@ class ControlPlane(Protocol):
 
     async def desired(self, *, after: int) -> DesiredState | None:
         """Return the desired state as soon as its version isn't `after`; None if it stays so."""
+        ...
+
+    async def extend(self) -> DesiredState:
+        """Extend the session by one lifespan, counted from now; raise CannotExtendError."""
         ...
 
     def renew(self, token: Secret) -> None:
@@ -74,21 +86,25 @@ class HttpControlPlane:
         self._token = token
 
     async def report(self, status: StatusReport) -> DesiredState:
-        reply = await self._call(
+        answer = await self._call(
             "PUT", _REPORT_PATH, limit_seconds=REPORT_SECONDS_MAX, body=encode(status)
         )
-        if reply is None:
-            raise ControlPlaneAwayError("the reply to a report is empty")
-        return reply
+        return _present(_parse(*answer))
 
     async def desired(self, *, after: int) -> DesiredState | None:
         path = f"{_DESIRED_PATH}?after={after}&waitSeconds={POLL_SECONDS:.0f}"
-        return await self._call("GET", path, limit_seconds=POLL_SECONDS_MAX)
+        return _parse(*await self._call("GET", path, limit_seconds=POLL_SECONDS_MAX))
+
+    async def extend(self) -> DesiredState:
+        status, data = await self._call("POST", _LIFESPAN_PATH, limit_seconds=EXTEND_SECONDS_MAX)
+        if status == _CONFLICT:
+            raise CannotExtendError(_sentence(data))
+        return _present(_parse(status, data))
 
     async def _call(
         self, method: str, path: str, *, limit_seconds: float, body: bytes | None = None
-    ) -> DesiredState | None:
-        """The one place where foreign errors become ours."""
+    ) -> tuple[int, bytes]:
+        """Return status and body. The one place where foreign errors become ours."""
         try:
             async with self._http.request(
                 method,
@@ -101,8 +117,7 @@ class HttpControlPlane:
                 timeout=aiohttp.ClientTimeout(total=limit_seconds),
                 allow_redirects=False,  # a redirect would carry the token elsewhere
             ) as response:
-                data = await _read(response)
-                return _parse(response.status, data)
+                return response.status, await _read(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ControlPlaneAwayError(f"{type(error).__name__}: {error}") from None
 
@@ -128,3 +143,22 @@ def _parse(status: int, data: bytes) -> DesiredState | None:
         return decode(data, DesiredState)
     except MalformedMessageError as error:
         raise ControlPlaneAwayError(f"the reply is no desired state: {error}") from None
+
+
+def _present(reply: DesiredState | None) -> DesiredState:
+    if reply is None:
+        raise ControlPlaneAwayError("the reply is empty")
+    return reply
+
+
+class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of an error."""
+
+    message: str
+
+
+def _sentence(data: bytes) -> str:
+    try:
+        return decode(data, _Refusal).message[:_SENTENCE_CHARACTERS_MAX]
+    except MalformedMessageError:
+        return "The control plane refuses, and doesn't say why."

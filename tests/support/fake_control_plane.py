@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 
-from agent.control_plane import ControlPlaneAwayError, TokenRefusedError
+from agent.control_plane import CannotExtendError, ControlPlaneAwayError, TokenRefusedError
 from common.ids import RunNumber
 from common.messages import DesiredState, RunPhase, RunState, StatusReport
 from common.secret import Secret
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 RUN = RunNumber(3)
 TOKEN = Secret("agent-token")
+FIRST_END = datetime(2030, 1, 1, 8, tzinfo=UTC)
+"""Each extension is eight hours later."""
 
 
 class Mood(Enum):
@@ -51,6 +54,9 @@ class FakeControlPlane:
         self.replies: list[DesiredState] = []
         """Answers to the next reports, in place of the state wished for: old, or another run's."""
         self.token = TOKEN
+        self.refusal = ""
+        """Why the session can't be extended, if it can't."""
+        self.extensions = 0
         self.url = ""
         self._news = asyncio.Condition()
 
@@ -103,6 +109,21 @@ class FakeControlPlane:
             await self._news.wait_for(lambda: self.wished.version != after)
             return self.wished
 
+    async def extend(self) -> DesiredState:
+        if self.mood is not Mood.WELL:
+            raise ControlPlaneAwayError(self.mood.name)
+        if self.refusal:
+            raise CannotExtendError(self.refusal)
+        async with self._news:
+            self.extensions += 1
+            self.wished = msgspec.structs.replace(
+                self.wished,
+                version=self.wished.version + 1,
+                deadline=FIRST_END + self.extensions * timedelta(hours=8),
+            )
+            self._news.notify_all()
+            return self.wished
+
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[FakeControlPlane]:
@@ -117,9 +138,16 @@ async def serving() -> AsyncIterator[FakeControlPlane]:
     async def desired(request: web.Request) -> web.Response:
         return await _answer(fake.desired(after=int(request.query["after"])))
 
+    async def extend(request: web.Request) -> web.Response:
+        try:
+            return await _answer(fake.extend())
+        except CannotExtendError as error:
+            return web.Response(status=409, body=encode({"message": str(error)}))
+
     app = web.Application()
     app.router.add_put("/api/agent/v1/status", status)
     app.router.add_get("/api/agent/v1/desired", desired)
+    app.router.add_post("/api/agent/v1/lifespan", extend)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -1,0 +1,22 @@
+"""What the agent tells programs in the session, and the command `studio`, which asks it.
+
+Whoever is in the session may be hostile: they can flood, stall and send garbage, and all they reach
+is what concerns their own session.
+
+**Start here:** `desk`, which composes the rest.
+
+Decided (pure):
+
+- `exchange`   requests and answers: the little of HTTP that is spoken
+- `view`       what is known at one instant
+- `wording`    the same, as text for people
+- `documents`  the same, as JSON
+
+Done:
+
+- `desk`       which page answers what; opened, run and closed by the daemon
+- `listener`   the unix socket, and what one connection may cost
+- `threads`    calls that a hostile session could hold up
+- `extension`  the lifespan, extended, but not too often
+- `command`    the script `studio`, which is in `studio.sh`
+"""
