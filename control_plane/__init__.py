@@ -12,6 +12,7 @@ What it knows and decides, pure:
 - `calendar_hold` no lifespan ends because a clock jumped
 - `desired`      what is wanted of a run
 - `spec_builder` what an engine is handed for a run
+- `volume_sizes` how large sessions' volumes are
 - `validation`   request bodies and what may be wrong with them
 - `errors`       expected failures, as sentences
 - `settings`     numbers and addresses the core needs

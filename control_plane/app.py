@@ -17,6 +17,7 @@ from control_plane import schema
 from control_plane.api.presence import SILENCE_SECONDS
 from control_plane.composition import Parts, compose
 from control_plane.config import InvalidConfigError
+from control_plane.engines.host_folders import problem_of_carried, work_folder
 from control_plane.engines.local import LocalEngine
 from control_plane.events import Change, ChangeKind
 from control_plane.health_poll import EdgeProbe, HealthPoll
@@ -64,7 +65,7 @@ async def serve(
     """
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _only_one(config.data_dir):
-        engines = {"local": LocalEngine(config.data_dir / "sessions", clock)}
+        engines = {"local": _local_engine(config, clock)}
         async with open_plane(config, clock, engines) as plane, asyncio.TaskGroup() as group:
             service = plane.service
             probe = EdgeProbe(service, edge_url=config.edge_connect_url)
@@ -72,6 +73,17 @@ async def serve(
             group.create_task(HealthPoll(service, probe).run(), name="health_poll")
             group.create_task(_sweep_presence(plane.parts), name="presence")
             on_ready(plane)
+
+
+def _local_engine(config: ControlPlaneConfig, clock: Clock) -> LocalEngine:
+    work = work_folder(config.work_dir)
+    kept = (config.data_dir,) if work is None else (config.data_dir, work)
+    for folder in config.carried:
+        if problem := problem_of_carried(str(folder), kept):
+            raise InvalidConfigError(f"A folder can't be carried into sessions: {problem}")
+    return LocalEngine(
+        config.sessions_dir, clock, hidden=(config.data_dir,), carried=config.carried
+    )
 
 
 @asynccontextmanager

@@ -71,10 +71,13 @@ async def compose(
         connect_domain=config.connect_domain,
         control_plane_url=config.agent_url,
         edge_urls=config.edge_urls,
-        sessions_dir=config.data_dir / "sessions",
+        sessions_dir=config.sessions_dir,
+        volume=config.volume,
     )
     service = StudioService(database, engines, templates, signer, clock, bus, settings)
-    await service.ensure_workspace(work_dir=config.work_dir)
+    await service.ensure_workspace(
+        work_dir=config.work_dir, disk_limit_bytes=config.volume.limit_bytes
+    )
     api_tokens = ApiTokens(database, clock)
     links = LoginLinks(database, clock)
     desk = LoginDesk(database, service, links, api_tokens, signer, config.public_url)

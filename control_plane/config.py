@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import msgspec
+
+from common.session_spec import VolumeLimits
+from control_plane.volume_sizes import parse_size, problem_of_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +19,12 @@ if TYPE_CHECKING:
 DEFAULT_DATA_DIR = Path("/var/lib/studios")
 DEFAULT_PORT = 9191
 _PORT_MAX = 65535
+_VOLUME_VARIABLES = {
+    "STUDIO_VOLUME_INITIAL": "initial_bytes",
+    "STUDIO_VOLUME_FREE": "free_bytes_min",
+    "STUDIO_VOLUME_STEP": "step_bytes",
+    "STUDIO_VOLUME_LIMIT": "limit_bytes",
+}
 
 
 class InvalidConfigError(ValueError):
@@ -47,6 +58,10 @@ class ControlPlaneConfig:
     """Edges that agents dial."""
     agent_url: str = f"http://studio.localhost:{DEFAULT_PORT}"
     """Where agents find the control plane."""
+    volume: VolumeLimits = field(default_factory=VolumeLimits)
+    """Sizes of sessions' volumes; the limit is that of the embedded compute environment."""
+    carried: tuple[Path, ...] = ()
+    """Folders of this machine that every session of the `local` engine sees, and may write to."""
 
     def __post_init__(self) -> None:
         for name in ("public_url", "edge_connect_url", "agent_url"):
@@ -59,6 +74,8 @@ class ControlPlaneConfig:
             )
         if self.unix_socket is None and self.port is None:
             raise InvalidConfigError("nothing to listen on: set unix_socket or port")
+        if problem := problem_of_sizes(self.volume):
+            raise InvalidConfigError(problem)
 
     @property
     def is_https(self) -> bool:
@@ -68,6 +85,11 @@ class ControlPlaneConfig:
     def scheme(self) -> str:
         """The scheme of page and sessions alike."""
         return "https" if self.is_https else "http"
+
+    @property
+    def sessions_dir(self) -> Path:
+        """Holds one folder per session of the `local` engine."""
+        return self.data_dir / "sessions"
 
     def session_host(self, session_id: str) -> str:
         """Return the host, with port, that browsers use for a session."""
@@ -84,6 +106,8 @@ def embedded(
     port: int = DEFAULT_PORT,
     work_dir: str = "",
     database_url: str = "",
+    volume: VolumeLimits = VolumeLimits(),  # noqa: B008 - frozen
+    carried: tuple[Path, ...] = (),
 ) -> ControlPlaneConfig:
     """Return the configuration of `studios up`: everything on one machine, the edge on `port`.
 
@@ -101,6 +125,8 @@ def embedded(
         edge_connect_url=origin,
         edge_urls=(origin,),
         agent_url=origin,
+        volume=volume,
+        carried=carried,
     )
 
 
@@ -108,7 +134,8 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> ControlPlaneCon
     """Read `STUDIOS_*`; raises InvalidConfigError naming the variable that is wrong.
 
     DATA_DIR, DATABASE_URL, IMAGES_DIR, WORK_DIR, PUBLIC_URL, CONNECT_DOMAIN, LISTEN
-    (`unix:<path>` or `<host>:<port>`), EDGE_URLS (comma-separated) and AGENT_URL.
+    (`unix:<path>` or `<host>:<port>`), EDGE_URLS (comma-separated), AGENT_URL and CARRY
+    (colon-separated); and what `volume_limits` reads.
     """
     data_dir = Path(environ.get("STUDIOS_DATA_DIR", str(DEFAULT_DATA_DIR))).absolute()
     images = environ.get("STUDIOS_IMAGES_DIR")
@@ -137,7 +164,23 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> ControlPlaneCon
         edge_connect_url=edge_urls[0] if edge_urls else public_url,
         edge_urls=edge_urls,
         agent_url=environ.get("STUDIOS_AGENT_URL", public_url).rstrip("/"),
+        volume=volume_limits(environ),
+        carried=tuple(
+            Path(path) for path in environ.get("STUDIOS_CARRY", "").split(os.pathsep) if path
+        ),
     )
+
+
+def volume_limits(environ: Mapping[str, str] = os.environ) -> VolumeLimits:
+    """Read `STUDIO_VOLUME_INITIAL`, `…_FREE`, `…_STEP` and `…_LIMIT`, sizes like `2 GB`."""
+    sizes = {}
+    for variable, name in _VOLUME_VARIABLES.items():
+        if text := environ.get(variable):
+            try:
+                sizes[name] = parse_size(text)
+            except ValueError as error:
+                raise InvalidConfigError(f"{variable}: {error}") from None
+    return msgspec.structs.replace(VolumeLimits(), **sizes)
 
 
 def _parse_listen(text: str) -> tuple[Path | None, str, int | None]:

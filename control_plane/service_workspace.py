@@ -169,9 +169,16 @@ class WorkspaceCommands:
             return await transaction.labels(DEFAULT_WORKSPACE)
 
     async def ensure_workspace(
-        self, *, work_dir: str, environment: dict[str, str] | None = None
+        self,
+        *,
+        work_dir: str,
+        environment: dict[str, str] | None = None,
+        disk_limit_bytes: int | None = None,
     ) -> None:
-        """Make the default workspace and compute environment, or bring the latter up to date."""
+        """Make the default workspace and compute environment, or bring the latter up to date.
+
+        What is None stays as it is.
+        """
         async with self._core.store.write() as transaction:
             if await transaction.settings(DEFAULT_WORKSPACE) is None:
                 await transaction.insert_workspace(
@@ -185,6 +192,7 @@ class WorkspaceCommands:
                 env,
                 work_dir=work_dir,
                 environment=env.environment if environment is None else environment,
+                disk_limit_bytes=disk_limit_bytes or env.disk_limit_bytes,
             )
             if envs.get(env.id) != env:
                 await transaction.save_compute_env(DEFAULT_WORKSPACE, env)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from common.session_spec import VolumeLimits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +26,9 @@ class Limits:
     """Between two questions to an engine about one job."""
     force_after_seconds: float = 600.0
     """A stop repeated this long after the first one forces."""
-    stop_grace_seconds: float = 45.0
-    """For a job asked to end: the agent gives its tool 30 s, and needs some itself."""
+    stop_grace_seconds: float = 150.0
+    """For a job asked to end, before it is by force. The agent gives its tool 30 s, takes 20 s more
+    to see every process gone, and then writes the volume to its image: 60 s on a busy disk."""
     force_grace_seconds: float = 0.0
     errored_grace_seconds: float = 60.0
     """A run that reported an error may still recover, or end by itself, for so long."""
@@ -48,6 +51,8 @@ class ServiceSettings:
     edge_urls: tuple[str, ...]
     sessions_dir: Path
     """The folder of the sessions' `host_state_dir`s on the `local` engine's host."""
+    volume: VolumeLimits = field(default_factory=VolumeLimits)
+    """Sizes of sessions' volumes; the limit is each compute environment's own."""
     limits: Limits = Limits()
 
     def session_host(self, session_id: SessionId) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from common.session_spec import (
     SPEC_VERSION,
     ResourceLimits,
     SessionSpec,
     ToolSpec,
-    VolumeLimits,
     WorkDirectory,
 )
 from control_plane.desired import agent_token
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from control_plane.model import ComputeEnv, Studio
     from control_plane.settings import ServiceSettings
 
-WORKSPACE = "workspace"
-"""The tool's working directory, in the session's folder."""
+WORKSPACE = "/workspace"
+"""The tool's working directory, in the session."""
 _MIB = 1024**2
 
 
@@ -34,7 +35,10 @@ def build_spec(
     signer: TokenSigner,
     settings: ServiceSettings,
 ) -> SessionSpec:
-    """Return the spec of the Studio's newest run. The engine may choose another tool port."""
+    """Return the spec of the Studio's newest run.
+
+    What only its engine knows, that completes: the tool's port, what the root is made from.
+    """
     state_dir = settings.sessions_dir / studio.session_id
     return SessionSpec(
         version=SPEC_VERSION,
@@ -50,14 +54,14 @@ def build_spec(
             name=template.name,
             command=template.command,
             port=template.port,
-            working_directory=str(state_dir / WORKSPACE),
+            working_directory=WORKSPACE,
             readiness_path=template.readiness_path,
             activity=template.activity,
         ),
         environment=environment(studio, template, env),
         host_state_dir=str(state_dir),
         work_directory=WorkDirectory(url=env.work_dir, single_writer=env.single_writer),
-        volume=VolumeLimits(limit_bytes=env.disk_limit_bytes),
+        volume=msgspec.structs.replace(settings.volume, limit_bytes=env.disk_limit_bytes),
         resources=_resources(studio),
     )
 

@@ -1,16 +1,19 @@
 """The embedded engine: each run's agent is a process of this host.
 
 An agent is started by `launch`, detached, so that it outlives the control plane. What is known of
-it lies in the session's folder, written under a lock:
+it, and what it keeps, lies in the session's folder:
 
-| file       | content                                                                        |
-|------------|--------------------------------------------------------------------------------|
-| `job.json` | newest run, its agent's pid, start time and boot, tool port, how it ended      |
-| `job.lock` | held by whoever writes `job.json`                                              |
-| `spec-…`   | the session spec, 0600, until the agent has read it                            |
-| `tool.pid` | the agent's note of its tool, see `leftovers`                                  |
-| `tool.log` | what the tool prints, by the agent                                             |
-| `agent.log`| what the agent prints                                                          |
+| file          | content                                                                     |
+|---------------|-----------------------------------------------------------------------------|
+| `job.json`    | newest run, its agent's pid, start time and boot, tool port, how it ended   |
+| `job.lock`    | held by whoever writes `job.json`                                           |
+| `spec-…`      | the session spec, 0600, until the agent has read it                         |
+| `session.pid` | the agent's note of the session's first process, see `first_process`        |
+| `studios-volume.btrfs` | the session's volume, attached while an agent lives                |
+| `tool.log`    | what the tool prints, by the agent                                          |
+| `agent.log`   | what the agent prints                                                       |
+
+The session's image is this machine's own `/`; `host_folders` says what of it no session sees.
 
 A run that `observe` finds over, or that was never started, is marked as ended before Gone is
 answered. So a launcher still on its way from a control plane that was killed finds the mark and
@@ -22,18 +25,16 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
 import signal
 import socket
 import sys
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from common.session_spec import RootSpec
 from common.wire import encode
-from control_plane.engines import launch
+from control_plane.engines import job_record, launch
 from control_plane.engines.engine import (
     Alive,
     EngineRefusedError,
@@ -43,19 +44,32 @@ from control_plane.engines.engine import (
     JobState,
     Unknown,
 )
-from control_plane.engines.leftovers import end_leftovers
+from control_plane.engines.first_process import end_first_process, remove_note
+from control_plane.engines.host_folders import (
+    PROJECT,
+    hiding,
+    program_folders,
+    real_paths,
+    work_folder,
+)
+from control_plane.engines.job_record import JobRecord
 from control_plane.engines.log_file import read_end
+from control_plane.engines.session_folder import CannotDeleteError, delete
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from common.clock import Clock
     from common.ids import RunNumber, SessionId
     from common.session_spec import SessionSpec
 
-PROJECT = Path(__file__).resolve().parents[2]
 TOOL_PORTS = range(20000, 30000)
-"""Below the range from which the kernel takes ports for outgoing connections."""
+"""Below the range from which the kernel takes ports for outgoing connections.
+
+A session has a network of its own, where any port is free. Each gets another one all the same:
+where no network can be made for it, it shares this machine's, and two tools would meet."""
+_PORT_TRIES_MAX = 100
 LAUNCH_SECONDS_MAX = 20.0
 """A launcher needs milliseconds; on a machine that swaps, some seconds."""
 
@@ -66,20 +80,6 @@ _MINIMUM_ENVIRONMENT = {
 }
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True):
-    """The file job.json."""
-
-    run: int
-    pid: int = 0
-    start_ticks: int | None = None
-    boot_id: str = ""
-    port: int = 0
-    ended: str | None = None
-    """Why it is over; None while it may be alive."""
-    stop_asked_at: float | None = None
-    """When the agent was first asked to end; monotonic time, which counts from boot."""
-
-
 class LocalEngine:
     """See the module. `agent_command` is followed by `--spec-file PATH`."""
 
@@ -88,16 +88,21 @@ class LocalEngine:
         sessions_dir: Path,
         clock: Clock,
         *,
+        hidden: Iterable[Path] = (),
+        carried: Iterable[Path] = (),
         agent_command: Sequence[str] = (sys.executable, "-m", "agent"),
         environment: Mapping[str, str] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         """Keep each session's folder below `sessions_dir`.
 
-        The agents' environment is `environment` over a minimum, never this process's own, which
-        may hold credentials.
+        Sessions see nothing of that, of `hidden`, of this program, of a work directory on this
+        machine; of what is mounted here they see `carried`. The agents' environment is
+        `environment` over a minimum, never this process's own, which may hold credentials.
         """
         self._sessions_dir = sessions_dir
+        self._hidden = (sessions_dir, *hidden, *program_folders())
+        self._carried = real_paths(carried)
         self._clock = clock
         self._agent_command = tuple(agent_command)
         self._environment = {**_MINIMUM_ENVIRONMENT, **(environment or {})}
@@ -113,7 +118,7 @@ class LocalEngine:
                 try:
                     code, reason = await self._launch(folder, spec.run_number, port, spec_file)
                 finally:
-                    record = await asyncio.to_thread(_read, folder)
+                    record = await asyncio.to_thread(job_record.read, folder)
                     if record is None or record.port != port:
                         spec_file.unlink(missing_ok=True)  # nobody will read it
             except OSError as error:
@@ -143,15 +148,14 @@ class LocalEngine:
     async def forget(self, session_id: SessionId) -> None:
         """Remove the session's folder; see `Engine`."""
         folder = self._folder(session_id)
-        record = await asyncio.to_thread(_read, folder)
-        if record is not None and _is_alive(record):
-            raise EngineUnavailableError("The session has not ended yet.")
         try:
-            await asyncio.to_thread(shutil.rmtree, folder)
-        except FileNotFoundError:
-            return
+            if await asyncio.to_thread(_lives, folder):
+                raise EngineUnavailableError("The session has not ended yet.")
+            await delete(folder)
         except OSError as error:
-            raise EngineUnavailableError(f"The session's folder is in use: {error}") from None
+            raise EngineUnavailableError(f"The session's folder can't be read: {error}") from None
+        except CannotDeleteError as error:
+            raise EngineUnavailableError(str(error)) from None
 
     async def log(self, session_id: SessionId, *, tail: int) -> str | None:
         """Read the tool's log; see `KeepsLogs`."""
@@ -163,46 +167,55 @@ class LocalEngine:
     def _prepare(self, folder: Path, spec: SessionSpec) -> tuple[Path, int]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        Path(spec.tool.working_directory).mkdir(parents=True, exist_ok=True)
+        record = job_record.read(folder)
+        if record is not None and not record.is_alive:
+            if _first_process_lives(folder, record):
+                raise EngineUnavailableError("The previous run has not ended yet.")
+            for unread in folder.glob(f"spec-{record.run}-*"):
+                unread.unlink()
         port = self._free_port()
         spec = msgspec.structs.replace(
             spec,
             tool=msgspec.structs.replace(spec.tool, port=port),
             host_state_dir=str(folder),
+            root=self._root(spec),
         )
-        record = _read(folder)
-        if record is not None and not _is_alive(record):
-            for unread in folder.glob(f"spec-{record.run}-*"):
-                unread.unlink()
         path = folder / f"spec-{spec.run_number}-{self._rng.getrandbits(64):016x}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
             file.write(encode(spec))
         return path, port
 
+    def _root(self, spec: SessionSpec) -> RootSpec:
+        work = work_folder(spec.work_directory.url)
+        hidden = real_paths((*self._hidden, *(() if work is None else (work,))))
+        program = spec.tool.command[0]
+        if os.path.isabs(program) and (folder := hiding(program, hidden)):
+            raise EngineRefusedError(
+                f"Sessions can't see {folder}, so {program} can't be started in one: "
+                "install the tool elsewhere, or keep the platform's folders elsewhere."
+            )
+        return RootSpec(image="host", hidden=hidden, carried=self._carried)
+
     def _free_port(self) -> int:
         taken = {
             record.port
             for folder in self._sessions_dir.iterdir()
-            if (record := _read(folder)) is not None and _is_alive(record)
+            if (record := job_record.read(folder)) is not None and record.is_alive
         }
-        for port in self._rng.sample(TOOL_PORTS, len(TOOL_PORTS)):
-            if port not in taken and _can_bind(port):
-                return port
-        raise EngineUnavailableError(
-            f"No port between {TOOL_PORTS.start} and {TOOL_PORTS.stop} is free for the tool."
-        )
+        free = self._rng.sample([port for port in TOOL_PORTS if port not in taken], _PORT_TRIES_MAX)
+        return next((port for port in free if _can_bind(port)), free[0])
 
     def _observe(self, job: Job) -> JobState:
         folder = self._folder(job.session_id)
-        record = _read(folder)
+        record = job_record.read(folder)
         if record is not None and record.run > job.run_number:
             return Gone("a newer run was started")
+        if record is not None and not record.is_alive and _first_process_lives(folder, record):
+            return Unknown("the agent has ended, its session is being ended")
         if record is not None and record.run == job.run_number:
-            if _is_alive(record):
+            if record.is_alive:
                 return Alive()
-            if end_leftovers(folder):
-                return Unknown("the agent has ended, what it started is being ended")
             if record.ended is not None:
                 return Gone(record.ended)
         return self._close(folder, job.run_number)
@@ -211,34 +224,35 @@ class LocalEngine:
         """Mark the run as over, so that it can't begin any more."""
         if not folder.exists():
             return Gone("nothing is kept of it")
-        with _locked(folder):
-            record = _read(folder)
-            if record is not None and _is_alive(record):  # it began meanwhile
+        with job_record.locked(folder):
+            record = job_record.read(folder)
+            if record is not None and record.is_alive:  # it began meanwhile
                 return Alive() if record.run == run else Unknown("another run is alive")
             if record is None or record.run < run:
-                record = _Record(run=run, ended="it was never started")
+                record = JobRecord(run=run, ended="it was never started")
             else:
                 record = msgspec.structs.replace(record, ended=_how_it_ended(record))
-            _write(folder, record)
+            remove_note(folder)
+            job_record.write(folder, record)
         return Gone(record.ended or "")
 
     def _stop(self, job: Job, grace_seconds: float) -> None:
         folder = self._folder(job.session_id)
-        record = _read(folder)
-        if record is None or record.run != job.run_number or not _is_alive(record):
+        record = job_record.read(folder)
+        if record is None or record.run != job.run_number or not record.is_alive:
             return
         now = self._clock.monotonic()
         asked = record.stop_asked_at
         if asked is not None and asked > now:
             asked = now  # another clock than the one that wrote it
         if grace_seconds <= 0 or (asked is not None and now - asked >= grace_seconds):
-            _signal(record, signal.SIGKILL)
+            record.send_signal(signal.SIGKILL)
         elif asked is None:
             # written first: a second SIGTERM means "by force" to the agent, a lost one only costs
             # the grace
-            with _locked(folder):
-                _write(folder, msgspec.structs.replace(record, stop_asked_at=now))
-            _signal(record, signal.SIGTERM)
+            with job_record.locked(folder):
+                job_record.write(folder, msgspec.structs.replace(record, stop_asked_at=now))
+            record.send_signal(signal.SIGTERM)
 
     # ── The launcher ─────────────────────────────────────────────────────────
 
@@ -269,47 +283,20 @@ class LocalEngine:
         return self._sessions_dir / session_id
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = launch.lock(str(folder))
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+def _lives(folder: Path) -> bool:
+    record = job_record.read(folder)
+    return record is not None and (record.is_alive or _first_process_lives(folder, record))
 
 
-def _read(folder: Path) -> _Record | None:
-    job = launch.read_job(str(folder))
-    return None if job is None else msgspec.convert(job, _Record)
+def _first_process_lives(folder: Path, record: JobRecord) -> bool:
+    """Say whether a dead agent's session lives on; if so, it has been told to end."""
+    return record.is_of_this_boot and end_first_process(folder)
 
 
-def _write(folder: Path, record: _Record) -> None:
-    launch.write_job(str(folder), msgspec.to_builtins(record))
-
-
-def _is_alive(record: _Record) -> bool:
-    return launch.is_alive(msgspec.structs.asdict(record))
-
-
-def _how_it_ended(record: _Record) -> str:
-    if record.boot_id != launch.boot_id():
+def _how_it_ended(record: JobRecord) -> str:
+    if not record.is_of_this_boot:
         return "the machine was restarted"
     return "the agent's process has ended"
-
-
-def _signal(record: _Record, number: signal.Signals) -> None:
-    """Signal the recorded process and no other: the descriptor pins it before it is compared."""
-    try:
-        descriptor = os.pidfd_open(record.pid)
-    except ProcessLookupError:
-        return
-    try:
-        if _is_alive(record):
-            signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(descriptor)
 
 
 def _can_bind(port: int) -> bool:

@@ -24,9 +24,7 @@ def spec_of(session_id: SessionId, run: int, folder: Path) -> SessionSpec:
         session_host=f"a{session_id}.studio.localhost",
         agent_token=Secret("token"),
         token_keys="",
-        tool=ToolSpec(
-            name="tool", command=("tool",), port=1, working_directory=f"{state}/workspace"
-        ),
+        tool=ToolSpec(name="tool", command=("tool",), port=1, working_directory="/workspace"),
         environment={},
         host_state_dir=state,
         work_directory=WorkDirectory(url="file:///none"),

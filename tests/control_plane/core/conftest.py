@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.control_plane.core.local_rig import LocalRig
 from tests.support.core_plane import Plane, open_plane
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 
@@ -17,3 +18,10 @@ if TYPE_CHECKING:
 async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
     async with open_plane(f"sqlite:///{tmp_path}/studios.db") as plane:
         yield plane
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[LocalRig]:
+    rig = LocalRig(tmp_path)
+    yield rig
+    rig.close()

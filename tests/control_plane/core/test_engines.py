@@ -19,19 +19,17 @@ from common.clock import SteppingClock
 from common.ids import SessionId
 from common.session_spec import parse
 from control_plane.engines import launch
-from control_plane.engines.engine import Alive, EngineRefusedError, Gone, Unknown
+from control_plane.engines.engine import Alive, EngineRefusedError, Gone
 from control_plane.engines.fake import FakeEngine
 from control_plane.engines.local import LocalEngine
-from tests.control_plane.core.engine_contract import SESSION, EngineContract, gone, job_of
+from tests.control_plane.core.engine_contract import SESSION, EngineContract, job_of
+from tests.control_plane.core.local_rig import STAND_IN, exists
 from tests.support.control_plane_core import spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from common.session_spec import SessionSpec
     from control_plane.engines.engine import Job
-
-STAND_IN = Path(__file__).parents[2] / "support" / "stand_in_agent.py"
+    from tests.control_plane.core.local_rig import LocalRig
 
 
 class FakeRig:
@@ -67,63 +65,6 @@ class TestFakeEngine(EngineContract):
         return FakeRig()
 
 
-class LocalRig:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.clock = SteppingClock()
-        self._command: tuple[str, ...] = (sys.executable, "-I", "-S", str(STAND_IN))
-        self.restart()
-
-    def spec(self, session_id: SessionId, run: int) -> SessionSpec:
-        return spec_of(session_id, run, self.folder)
-
-    def restart(self) -> None:
-        self.engine = LocalEngine(self.folder, self.clock, agent_command=self._command)
-
-    def deafen(self) -> None:
-        self._command = (*self._command, "--deaf")
-        self.restart()
-
-    async def is_up(self, job: Job) -> None:
-        await _exists(self.folder / job.session_id / "seen-spec.json")
-
-    def crash(self, job: Job) -> None:
-        os.kill(self.pid(job.session_id), signal.SIGKILL)
-
-    def pid(self, session_id: SessionId) -> int:
-        record = json.loads((self.folder / session_id / "job.json").read_text())
-        assert isinstance(record["pid"], int)
-        return record["pid"]
-
-    def living(self, session_id: SessionId) -> int:
-        return sum(str(self.folder / session_id) in line for line in _command_lines())
-
-    async def advance(self, seconds: float) -> None:
-        await self.clock.advance(seconds)
-
-
-def _command_lines() -> list[str]:
-    lines = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if "--spec-file" in line and "launch.py" not in line:
-                lines.append(line)
-    return lines
-
-
-@pytest.fixture
-def local(tmp_path: Path) -> Iterator[LocalRig]:
-    rig = LocalRig(tmp_path)
-    yield rig
-    for process in psutil.process_iter(["cmdline"]):  # end what the test started, nothing else
-        if any(str(tmp_path) in argument for argument in process.info["cmdline"] or ()):
-            process.kill()
-
-
 class TestLocalEngine(EngineContract):
     @pytest.fixture
     def rig(self, local: LocalRig) -> LocalRig:
@@ -132,7 +73,7 @@ class TestLocalEngine(EngineContract):
     async def test_spec_file_is_private_and_read_once(self, local: LocalRig) -> None:
         await local.engine.submit(local.spec(SESSION, 1))
         seen = local.folder / SESSION / "seen-spec.json"
-        await _exists(seen)
+        await exists(seen)
         assert not list((local.folder / SESSION).glob("spec-*"))
         assert (local.folder / SESSION / "seen-mode").read_text() == oct(0o600)
         assert stat.S_IMODE((local.folder / SESSION).stat().st_mode) == 0o700
@@ -145,7 +86,7 @@ class TestLocalEngine(EngineContract):
         monkeypatch.setenv("STUDIOS_TOKEN", "secret")
         await local.engine.submit(local.spec(SESSION, 1))
         seen = local.folder / SESSION / "seen-environment.json"
-        await _exists(seen)
+        await exists(seen)
         environment = json.loads(seen.read_text())
         assert "STUDIOS_TOKEN" not in environment
         assert environment["PYTHONPATH"]
@@ -157,7 +98,7 @@ class TestLocalEngine(EngineContract):
         ports = set()
         for session in sessions:
             seen = local.folder / session / "seen-spec.json"
-            await _exists(seen)
+            await exists(seen)
             ports.add(parse(seen.read_bytes()).tool.port)
         assert len(ports) == len(sessions)
         for port in ports:
@@ -220,43 +161,11 @@ class TestLocalEngine(EngineContract):
         await local.engine.submit(local.spec(SESSION, 2))
         assert local.living(SESSION) == 1
 
-    async def test_gone_waits_for_what_the_tool_left_behind(self, local: LocalRig) -> None:
-        job = await local.engine.submit(local.spec(SESSION, 1))
-        folder = local.folder / SESSION
-        await _exists(folder / "seen-spec.json")
-        # a process that left its group, session and parent, but carries the tool's id
-        stray = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "import time; print(flush=True); time.sleep(600)",
-            env={"CONNECT_TOOL_ID": "f00d"},
-            start_new_session=True,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert stray.stdout is not None
-        await stray.stdout.readline()
-        (folder / "tool.pid").write_text('{"toolId": "f00d", "pid": null, "startTicks": null}')
-        local.crash(job)
-        state: object = Alive()
-        async with asyncio.timeout(10):
-            while isinstance(state, Alive):
-                state = await local.engine.observe(job)
-        assert isinstance(state, Unknown)
-        await gone(local, job)
-        assert await stray.wait() == -signal.SIGKILL
-
     async def test_agent_that_can_not_be_started_is_refused(self, local: LocalRig) -> None:
         engine = LocalEngine(local.folder, local.clock, agent_command=("/nowhere/python",))
         with pytest.raises(EngineRefusedError, match="No such file"):
             await engine.submit(local.spec(SESSION, 1))
         assert isinstance(await engine.observe(job_of(1)), Gone)
-
-    async def test_forget_removes_the_folder(self, local: LocalRig) -> None:
-        job = await local.engine.submit(local.spec(SESSION, 1))
-        await local.engine.stop(job, grace_seconds=0)
-        await gone(local, job)
-        await local.engine.forget(SESSION)
-        assert not (local.folder / SESSION).exists()
 
 
 async def _launch(folder: Path, run: int) -> int:
@@ -266,9 +175,3 @@ async def _launch(folder: Path, run: int) -> int:
         *(sys.executable, "-I", "-S", str(STAND_IN), "--spec-file", str(folder / "spec-1-aa")),
     )
     return await process.wait()
-
-
-async def _exists(path: Path) -> None:
-    async with asyncio.timeout(10):
-        while not await asyncio.to_thread(path.exists):
-            pass

@@ -10,6 +10,7 @@ from common.ids import RunNumber
 from common.messages import RunPhase, RunState
 from control_plane.engines.engine import EngineRefusedError, EngineUnavailableError
 from control_plane.model import JobStanding, Status, StopReason
+from control_plane.settings import Limits
 
 if TYPE_CHECKING:
     from tests.support.core_plane import Plane
@@ -193,7 +194,7 @@ async def test_start_after_an_error_ends_the_old_job_first(plane: Plane) -> None
     for _ in range(60):
         await plane.reconciler.run_once()
         assert len(plane.host.living(studio.session_id)) <= 1
-        await plane.clock.advance(1)
+        await plane.clock.advance(Limits().stop_grace_seconds / 50)
     assert plane.host.living(studio.session_id) == [2]
 
 
