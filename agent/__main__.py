@@ -61,7 +61,7 @@ def main() -> int:
 
 
 async def _check(asked: HostCheck) -> int:
-    found = await check_thoroughly(asked.state_dir, asked.image)
+    found = await check_thoroughly(asked.state_dir, asked.image, carried=asked.carried)
     if asked.json:
         print(encode(found).decode())
     else:

@@ -48,6 +48,7 @@ class HostCheck:
 
     state_dir: Path
     image: Literal["host", "container"]
+    carried: tuple[str, ...]
     json: bool
 
 
@@ -96,10 +97,19 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         help="with --check: what sessions see, as in their specs (container)",
     )
     parser.add_argument(
+        "--carried",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="with --check: a mount that comes along, as in sessions' specs",
+    )
+    parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info"
     )
     found = parser.parse_args(arguments)
-    check = HostCheck(found.state_dir, found.image, found.json) if found.check else None
+    check = None
+    if found.check:
+        check = HostCheck(found.state_dir, found.image, tuple(found.carried), found.json)
     return Arguments(found.spec_fd, found.spec_file, found.log_level, check)
 
 

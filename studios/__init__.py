@@ -17,5 +17,6 @@ the whole system.
 - `config`        the environment, read once
 - `surroundings`  what every command gets from outside
 - `invocation`    commands in what we say, as they work for this person
+- `host_check`    asks an agent whether sessions can run on this machine
 - `failures`      failures and their exit codes
 """

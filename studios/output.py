@@ -25,6 +25,9 @@ _STYLES = {
     "building": "yellow",
     "errored": "red",
     "buildFailed": "red",
+    "✓": "green",
+    "!": "yellow",
+    "✗": "red",
 }
 
 

@@ -77,9 +77,12 @@ def may_try(facts: Facts) -> frozenset[TrialName]:
         names.discard("volume")
     if facts.file_systems["overlay"]:
         names -= {"mounts", "volume"}
-    if not facts.has_seccomp_library or facts.machine not in ARCHITECTURES:
+    if any(problem for _, problem in _filter(facts)) or _lacking(DEFAULT_CAPABILITIES, facts):
         names.discard("confinement")
-    if any(problem for question in (_network, _way_out) for _, problem in question(facts)):
+    lacks_network = any(
+        problem for question in (_network, _way_out) for _, problem in question(facts)
+    )
+    if lacks_network or _lacking({"net_admin"}, facts):
         names.discard("way-out")
     return frozenset(names)
 

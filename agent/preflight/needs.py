@@ -218,7 +218,9 @@ NEAR_PLACE = Need(
     loss="sessions stand still when the network does",
     remedies=elsewhere("choose a folder on a local disk"),
 )
-_ONE_FILE_SYSTEM = anywhere("move it to the file system of /, or run sessions in containers")
+_ONE_FILE_SYSTEM = anywhere(
+    "move it to the file system of /, or show it to sessions with studios up --carry"
+)
 VITAL_FOLDERS = Need(
     name="one file system for the system",
     purpose="the programs in sessions, which see only what lies on the file system of /",

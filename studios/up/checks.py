@@ -5,6 +5,7 @@ Questions only: nothing is created, so that a start that can't succeed leaves no
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -13,33 +14,44 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from common.findings import refusal_text, warnings
 from common.templates import InvalidTemplateError, load_templates
 from studios.failures import CommandError
+from studios.host_check import look_at_host
 from studios.up.plan import DATABASE_FILE, WORK_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from common.findings import Findings
     from studios.up.plan import Plan
 
 _SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path is 108 with its final zero (unix(7))
 
 
-def check_all(plan: Plan) -> None:
-    """Raise the first thing that stands in the way."""
+def check_all(plan: Plan) -> tuple[str, ...]:
+    """Raise the first thing that stands in the way; return what sessions will do without."""
     check_privilege(os.geteuid())
     check_tools(plan.images_dir)
     check_socket_path(plan.socket)  # first: a name may be too long even to look for
     check_data_dir(plan.data_dir)
     check_port(plan.host, plan.port)
+    return check_host(asyncio.run(look_at_host(plan.data_dir, plan.carried)))
 
 
 def check_privilege(user_id: int) -> None:
     if user_id != 0:
         raise CommandError(
-            "`studios up` needs root, because sessions run as root in this version: "
-            "run it with sudo."
+            "`studios up` needs root, because sessions have file systems and networks of their "
+            "own, which only root can make: run it with sudo."
         )
+
+
+def check_host(found: Findings) -> tuple[str, ...]:
+    """Refuse a machine on which no session can run; return a sentence for each loss."""
+    if refusal := refusal_text(found):
+        raise CommandError(f"{refusal} `studios doctor` shows everything.")
+    return warnings(found)
 
 
 def check_tools(images_dir: Path) -> None:

@@ -166,7 +166,7 @@ async def test_whatever_is_made_while_it_runs_is_for_its_owner_only(
         (plan.data_dir / "studios.db").touch()
         return 0
 
-    monkeypatch.setattr(checks, "check_all", lambda _: None)
+    monkeypatch.setattr(checks, "check_all", lambda _: ())
     monkeypatch.setattr(command, "_run", make_a_database)
     monkeypatch.chdir(tmp_path)
     result = await studios("up", "--data-dir", "relative")
@@ -178,7 +178,12 @@ async def test_the_folder_of_the_environment_is_the_default(
     studios: Studios, tmp_path: Path, umask_restored: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[Path] = []
-    monkeypatch.setattr(checks, "check_all", lambda plan: used.append(plan.data_dir))
+
+    def check_all(plan: Plan) -> tuple[str, ...]:
+        used.append(plan.data_dir)
+        return ()
+
+    monkeypatch.setattr(checks, "check_all", check_all)
     monkeypatch.setattr(command, "_run", lambda *_: 0)
     assert (await studios("up")).exit_code == 0
     assert used == [tmp_path / "data"]
