@@ -13,6 +13,7 @@
 - `root/`          the session's root: its mounts, namespaces and limits
 - `inside/`        what programs in the session can ask: the command `studio`
 - `gateway/`       HTTP and WebSockets from the tunnel to the tool
+- `exec/`          commands that people run in the session, with `studios exec`
 - `tunnel/`        connections parked at the edges
 - `connection`     both of them, built
 - `parts`          what the daemon needs of them

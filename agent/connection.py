@@ -35,6 +35,7 @@ def connect(wiring: Wiring) -> tuple[Door, Road]:
     spec = wiring.spec
     gateway = Gateway(
         spec=spec,
+        ground=wiring.ground,
         tool_address=_ToolAddress(wiring.ground, spec.tool.port),
         is_ready=wiring.is_ready,
         progress=wiring.progress,

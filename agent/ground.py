@@ -87,7 +87,9 @@ class SessionGround:
         try:
             self._tell("its volume is being attached")
             await self._volume.create()
+            _log.info("volume_image_ready")
             mount_point = await self._volume.attach()
+            _log.info("volume_attached")
             await self._bring_in_earlier_files(mount_point / ACTIVE / "upper")
             self._tell("its session is being made")
             await self._open(str(mount_point / ACTIVE), output_fd)
@@ -189,6 +191,7 @@ class SessionGround:
         working_directory: str,
         *,
         streams: tuple[int, int, int] | None,
+        terminal_size: tuple[int, int] = (24, 80),
         outlives_agent: bool = False,
     ) -> EnteredProgram:
         """See `Ground`."""
@@ -197,6 +200,7 @@ class SessionGround:
             environment,
             working_directory,
             streams=streams,
+            terminal_size=terminal_size,
             outlives_agent=outlives_agent,
         )
 

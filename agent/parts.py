@@ -107,7 +107,29 @@ class Use:
     processes: int
 
 
-class Ground(Protocol):
+class Entrance(Protocol):
+    """Where programs can be started from outside."""
+
+    async def enter(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        working_directory: str,
+        *,
+        streams: tuple[int, int, int] | None,
+        terminal_size: tuple[int, int] = (24, 80),
+        outlives_agent: bool = False,
+    ) -> EnteredProgram:
+        """Start a program on `streams` or, without, on a new terminal; raise CannotStartError.
+
+        The caller closes its copies of `streams`. The terminal has `terminal_size`, rows and
+        columns, before the program looks. With `outlives_agent` it goes on when whoever
+        asked is gone, but not longer than the ground.
+        """
+        ...
+
+
+class Ground(Entrance, Protocol):
     """What the tool stands on: a file system, walls and limits. Made before it, gone after it."""
 
     def address(self, port: int) -> Address:
@@ -132,22 +154,6 @@ class Ground(Protocol):
 
     async def end_all(self, grace_seconds: float) -> bool:
         """End every program: SIGTERM, `grace_seconds`, SIGKILL; True when none is left."""
-        ...
-
-    async def enter(
-        self,
-        arguments: Sequence[str],
-        environment: Mapping[str, str],
-        working_directory: str,
-        *,
-        streams: tuple[int, int, int] | None,
-        outlives_agent: bool = False,
-    ) -> EnteredProgram:
-        """Start a program on `streams` or, without, on a new terminal; raise CannotStartError.
-
-        The caller closes its copies of `streams`. With `outlives_agent` it goes on when whoever
-        asked is gone, but not longer than the ground.
-        """
         ...
 
     def use(self) -> Use | None:

@@ -10,12 +10,13 @@ import asyncio
 import random
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import uvloop
 
 from agent.activity import Activity
 from agent.gateway.server import Gateway
+from agent.parts import CannotStartError
 from agent.reserved import Answer, Reserved
 from agent.tunnel.dialer import Tunnel
 from common import log
@@ -37,11 +38,19 @@ class _NothingReserved(Reserved):
         return Answer(404, "text/plain", f"{method} {path} {query}".encode())
 
 
+class _NoEntrance:
+    """Commands can't be started where there is no session."""
+
+    async def enter(self, *_: object, **__: object) -> NoReturn:
+        raise CannotStartError("there is no session here")
+
+
 async def serve(spec: SessionSpec) -> None:
     """Serve until cancelled."""
     clock = SystemClock()
     gateway = Gateway(
         spec=spec,
+        ground=_NoEntrance(),
         tool_address=TcpAddress("127.0.0.1", spec.tool.port),
         is_ready=lambda: True,
         progress=lambda: "",

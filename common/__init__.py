@@ -14,6 +14,7 @@
 - `clock`           time as an argument
 - `backoff`         growing, jittered pauses between attempts
 - `http1/`          the HTTP/1.1 byte path of edge and gateway
+- `exec/`           what both ends of `studios exec` say
 - `tasks`           background tasks with an owner
 - `loopback`        `*.localhost` resolves to this machine
 - `log`             structured logs

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from common.ids import SessionId
 
 _ALGORITHMS = ["Ed25519"]
-_LEEWAY_SECONDS = (
-    30.0  # clocks of hosts under NTP differ less; a minute-long code isn't stretched much
-)
+LEEWAY_SECONDS = 30.0
+"""Clocks of hosts under NTP differ less; a minute-long code isn't stretched much."""
 
 AGENT_AUDIENCE = "agent"
 EDGE_AUDIENCE = "edge"
@@ -85,6 +84,8 @@ class StudioClaims(_Claims, frozen=True, kw_only=True):
     sid: str
     scope: str
     sub: str = ""
+    jti: str = ""
+    """What tells this token from all others; empty where one may be used more than once."""
 
 
 C = TypeVar("C", bound=_Claims)
@@ -150,6 +151,6 @@ class TokenVerifier:
             raise InvalidTokenError(f"not a token of ours: {error}") from None
         if claims.aud != audience:
             raise InvalidTokenError("the token is for somebody else")
-        if self._clock.now().timestamp() > claims.exp + _LEEWAY_SECONDS:
+        if self._clock.now().timestamp() > claims.exp + LEEWAY_SECONDS:
             raise InvalidTokenError("the token has expired")
         return claims

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from agent.exec.execs import Execs
+from agent.exec.starting import Surroundings
 from agent.gateway.connection import TunnelConnection, TunnelEnd
 from agent.gateway.site import GatewaySite
+from agent.supervisor.environment import tool_environment
 from common.tasks import TaskBag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.activity import Activity
+    from agent.parts import Entrance
     from agent.reserved import Reserved
     from common.clock import Clock
     from common.http1.lane import Address
@@ -29,6 +33,7 @@ class Gateway:
         self,
         *,
         spec: SessionSpec,
+        ground: Entrance,
         tool_address: Address,
         is_ready: Callable[[], bool],
         progress: Callable[[], str],
@@ -40,6 +45,16 @@ class Gateway:
         """`is_ready` says whether the tool answers; `progress` what to tell people until then."""
         self._clock = clock
         self._tasks = TaskBag("gateway")
+        self._execs = Execs(
+            ground,
+            Surroundings(
+                environment=tool_environment(spec.tool, spec.environment),
+                working_directory=spec.tool.working_directory,
+            ),
+            used=lambda: activity.note("studios exec"),
+            tasks=self._tasks,
+            clock=clock,
+        )
         self._connections: set[TunnelConnection] = set()
         self._site = GatewaySite(
             session_id=spec.session_id,
@@ -48,6 +63,7 @@ class Gateway:
             is_ready=is_ready,
             progress=progress,
             reserved=reserved,
+            execs=self._execs,
             activity=activity,
             verifier=verifier,
             tasks=self._tasks,
@@ -63,8 +79,12 @@ class Gateway:
         return TunnelConnection(self._site, end)
 
     def refuse_new(self) -> None:
-        """Let no new request reach the tool; those in progress go on, `/.studio/` stays."""
+        """Let no new request reach the tool; those in progress go on, `/.studio/` stays.
+
+        No new command begins, and who waits for one is told.
+        """
         self._site.refusing = True
+        self._execs.announce_end()
 
     async def run(self) -> None:
         """Close idle connections to the tool, until cancelled; ends when a task of ours fails."""

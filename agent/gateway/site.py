@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.activity import Activity
+    from agent.exec.execs import Execs
     from agent.reserved import Answer, Reserved
     from common.http1.head import RequestHead
     from common.http1.lane import Address
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _RESERVED = b"/.studio/"
+EXEC_PATH = "/.studio/exec"
 _HOLDING_REFRESH_SECONDS = 1
 
 
@@ -57,6 +59,7 @@ class GatewaySite:
         is_ready: Callable[[], bool],
         progress: Callable[[], str],
         reserved: Reserved,
+        execs: Execs,
         activity: Activity,
         verifier: TokenVerifier,
         tasks: TaskBag,
@@ -70,6 +73,7 @@ class GatewaySite:
         self._is_ready = is_ready
         self._progress = progress
         self._reserved = reserved
+        self._execs = execs
         self._activity = activity
         self._verifier = verifier
 
@@ -142,6 +146,8 @@ class GatewaySite:
         path = unquote(head.path.decode("latin-1"))
         if claims.scope != path.removeprefix(_RESERVED.decode()).partition("/")[0]:
             return message(403, f"This token is for {claims.scope!r} only.")
+        if path == EXEC_PATH:
+            return self._execs.decide(head, claims)
         query = dict(parse_qsl(head.target.partition(b"?")[2].decode("latin-1")))
         return Later(self._answer(head.method.decode(), path, query))
 

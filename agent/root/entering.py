@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import subprocess  # noqa: TID251 - see launching
+import termios
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.root.launching import launch_helper
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from agent.root.orders import Enter
 
 _FDS_MAX = 1
+_PIDS = re.compile(r"^NSpid:.*?(\d+)$", re.MULTILINE)
 
 
 class EnteredProgram:
@@ -29,8 +33,8 @@ class EnteredProgram:
     ) -> None:
         self._helper = helper
         self._program = program
-        self.pid = program.pid
-        """The host's number for it."""
+        self.pid = _pid_inside(program.pid)
+        """Its number in the session; 0 if it had ended before one could look."""
         self.terminal_fd = terminal_fd
         """This side of its terminal, whoever closes it; None without one."""
 
@@ -58,6 +62,7 @@ async def enter(
     working_directory: str,
     *,
     streams: tuple[int, int, int] | None,
+    terminal_size: tuple[int, int],
 ) -> EnteredProgram:
     """Start a program in the session, on `streams` or, without, on a new terminal.
 
@@ -74,6 +79,8 @@ async def enter(
             await helper.ready()
             terminal_fd = None if channel is None else _receive(channel)
             try:
+                if terminal_fd is not None:
+                    termios.tcsetwinsize(terminal_fd, terminal_size)
                 program = await helper.start(arguments, environment, working_directory)
             except BaseException:
                 if terminal_fd is not None:
@@ -84,6 +91,15 @@ async def enter(
             await asyncio.shield(helper.wait())
             raise
     return EnteredProgram(helper, program, terminal_fd)
+
+
+def _pid_inside(pid: int) -> int:
+    """Return the number that a process, which is `pid` here, has in its own pid namespace."""
+    try:
+        found = _PIDS.search(Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
 
 
 def _receive(channel: socket.socket) -> int:

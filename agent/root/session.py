@@ -105,6 +105,7 @@ class SessionRoot:
         """
         try:
             mounted = await self._prepare()
+            _log.info("session_root_mounted")
             self._first = launch_first(self._launch(mounted), output_fd=output_fd)
             self._closing.push_async_callback(self._end)
             await self._first.ready()
@@ -202,6 +203,7 @@ class SessionRoot:
         working_directory: str,
         *,
         streams: tuple[int, int, int] | None,
+        terminal_size: tuple[int, int] = (24, 80),
         outlives_agent: bool = False,
     ) -> EnteredProgram:
         """Start a program with streams of its own, or on a terminal of its own if None."""
@@ -215,7 +217,14 @@ class SessionRoot:
                 terminal_fd=None,
                 outlives_agent=outlives_agent,
             )
-            return await enter(order, arguments, environment, working_directory, streams=streams)
+            return await enter(
+                order,
+                arguments,
+                environment,
+                working_directory,
+                streams=streams,
+                terminal_size=terminal_size,
+            )
 
     def address(self, port: int) -> SessionAddress | None:
         """Return where a port of the session's loopback is; None if it is the agent's own."""

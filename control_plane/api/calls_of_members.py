@@ -132,7 +132,7 @@ def studio_routes(gates: Gates, handlers: Handlers) -> list[AnyRoute]:
         Route(
             method="POST",
             path=f"{_STUDIO}/token",
-            summary="Get a token for the session's log or health",
+            summary="Get a token for the session's log, its health or one command in it",
             gate=gates.members,
             parameters=studios.StudioPath,
             body=studios.TokenRequest,

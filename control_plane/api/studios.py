@@ -72,14 +72,16 @@ class TokenRequest(Body, frozen=True, kw_only=True):
 
 
 class TokenReply(Reply, frozen=True, kw_only=True):
-    """A bearer token for `url`, good for one session and scope, for minutes."""
+    """A bearer token for `url`, good for one session and scope, for minutes; to exec, once."""
 
     token: str
     url: str
 
 
-_SCOPES = {"log": Action.CONNECT, "health": Action.READ}
-"""What one must be allowed to do for a token: a log shows what happens in the session."""
+_EXEC = "exec"
+_SCOPES = {"log": Action.CONNECT, "health": Action.READ, _EXEC: Action.CONNECT}
+"""What one must be allowed to do for a token: a log shows what happens in the session, and a
+terminal in the tool runs any command."""
 
 PersonCall = Call[Person, Parameters, None]
 StudioCall = Call[Person, StudioPath, None]
@@ -159,11 +161,14 @@ class StudioHandlers:
         session_id, scope = call.parameters.session_id, call.body.scope
         action = _SCOPES.get(scope)
         if action is None:
-            raise InvalidError(f"There is no scope {scope!r}: use {' or '.join(_SCOPES)}.")
+            raise InvalidError(f"There is no scope {scope!r}: use {', '.join(_SCOPES)}.")
         studio = await self.service.get(call.who, session_id)
         decision = may(call.who, action, studio)
         if isinstance(decision, Refused):
             raise RefusedError(decision.reason)
-        token = self.desk.issue_studio_token(session_id, scope, bearer=call.who.name)
+        if scope == _EXEC:
+            token = await self.desk.issue_exec_token(session_id, call.who)
+        else:
+            token = self.desk.issue_studio_token(session_id, scope, bearer=call.who.name)
         url = f"{self.presenter.config.session_url(session_id)}.studio/{scope}"
         return TokenReply(token=token.reveal(), url=url)

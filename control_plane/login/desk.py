@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -10,6 +11,7 @@ from common.secret import Secret
 from common.tokens import EDGE_AUDIENCE, EdgeClaims, StudioClaims, TokenSigner, studio_audience
 from control_plane.config import InvalidConfigError
 from control_plane.model import LOCAL_ADMIN_NAME
+from control_plane.store import Transaction
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -25,6 +27,8 @@ EDGE_TOKEN_LIFE_SECONDS = 366 * 86400.0
 """`studios up` issues a new one at each start; others are told by their administrator yearly."""
 STUDIO_TOKEN_LIFE_SECONDS = 15 * 60.0
 """Checked when a request begins, so following a log may take longer."""
+EXEC_TOKEN_LIFE_SECONDS = 60.0
+"""It is used at once, and the session remembers it for so long: it is good for one command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +89,36 @@ class LoginDesk:
 
     def issue_studio_token(self, session_id: SessionId, scope: str, *, bearer: str) -> Secret:
         """Return a token for `/.studio/<scope>` of one session."""
+        return self._sign_studio_token(session_id, scope, bearer, STUDIO_TOKEN_LIFE_SECONDS)
+
+    async def issue_exec_token(self, session_id: SessionId, person: Person) -> Secret:
+        """Return a token for one command in a session, and write down who got it."""
+        token = self._sign_studio_token(
+            session_id, "exec", person.name, EXEC_TOKEN_LIFE_SECONDS, secrets.token_urlsafe()
+        )
+        async with self.database.begin() as connection:
+            await Transaction(connection).audit(
+                "studio_session_exec",
+                at=self.links.clock.now(),
+                actor_id=person.id,
+                session_id=session_id,
+            )
+        return token
+
+    def _sign_studio_token(
+        self, session_id: SessionId, scope: str, bearer: str, life_seconds: float, jti: str = ""
+    ) -> Secret:
         now = self.signer.now()
         return Secret(
             self.signer.sign(
                 StudioClaims(
                     aud=studio_audience(session_id),
                     iat=now,
-                    exp=now + STUDIO_TOKEN_LIFE_SECONDS,
+                    exp=now + life_seconds,
                     sid=session_id,
                     scope=scope,
                     sub=bearer,
+                    jti=jti,
                 )
             )
         )

@@ -138,7 +138,7 @@ async def test_studio_tokens_are_for_one_session_and_scope(plane: Plane) -> None
     answer = await plane.admin.post(f"/api/studios/{session_id}/token", {"scope": "log"})
     assert answer.status == 200
     assert answer.body["url"] == f"http://a{session_id}.studio.localhost:9191/.studio/log"
-    answer = await plane.admin.post(f"/api/studios/{session_id}/token", {"scope": "exec"})
+    answer = await plane.admin.post(f"/api/studios/{session_id}/token", {"scope": "any"})
     assert answer.status == 400
 
 
@@ -159,6 +159,7 @@ CALLS: list[tuple[str, str, Any, set[str]]] = [
     ("POST", "/api/studios/{id}/lifespan", None, _LAUNCH_UP),
     ("POST", "/api/studios/{id}/token", {"scope": "log"}, _ALL - {"view"}),
     ("POST", "/api/studios/{id}/token", {"scope": "health"}, _ALL),
+    ("POST", "/api/studios/{id}/token", {"scope": "exec"}, _ALL - {"view"}),
     ("GET", SETTINGS, None, _ALL),
     ("PUT", SETTINGS, {}, {"owner", "admin"}),
     ("POST", "/api/users", {"name": "new", "role": "view"}, {"owner", "admin"}),
