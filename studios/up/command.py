@@ -14,6 +14,7 @@ import click
 import uvloop
 
 from common import log
+from control_plane.engines.host_folders import problem_of_carried, work_folder
 from studios.config import DATA_DIR
 from studios.failures import CommandError
 from studios.surroundings import Surroundings, pass_surroundings
@@ -52,6 +53,13 @@ _PRIVATE_UMASK = 0o077  # database, tokens and logs; agents give tools the usual
 @click.option(
     "--work-dir", default="", metavar="URL", help="Work directory.  [default: DATA_DIR/work]"
 )
+@click.option(
+    "--carry",
+    "carried",
+    multiple=True,
+    metavar="FOLDER",
+    help="Folder of this machine that every session sees, and may write to.  [repeatable]",
+)
 @click.option("--demo", is_flag=True, help="Have a running JupyterLab Studio `demo`.")
 @pass_surroundings
 def up(
@@ -62,26 +70,35 @@ def up(
     host: str,
     domain: str,
     work_dir: str,
+    carried: tuple[str, ...],
     demo: bool,
 ) -> None:
     """Run everything on this machine: control plane and edge, in one process.
+
+    Sessions see this machine's programs, and none of its homes, keys and mounts. Sizes of their
+    volumes are STUDIO_VOLUME_INITIAL (2 GB), _FREE (1 GB), _STEP (2 GB) and _LIMIT (30 GB).
 
     Stays in the foreground. Ctrl-C stops the sessions, then exits; a second Ctrl-C, like SIGTERM,
     leaves them running for the next `studios up` on the same folder to find.
     """
     folder_asked_for = _parse_data_dir(data_dir, surroundings.settings.data_dir)
+    work_url = (
+        _parse_work_dir(work_dir)
+        if work_dir
+        else (folder_asked_for.absolute() / WORK_FOLDER).as_uri()
+    )
     plan = Plan(
         data_dir=folder_asked_for.absolute(),
         host=host,
         port=port,
         domain=_parse_domain(domain),
-        work_dir=_parse_work_dir(work_dir)
-        if work_dir
-        else (folder_asked_for.absolute() / WORK_FOLDER).as_uri(),
+        work_dir=work_url,
         demo=demo,
+        carried=_parse_carried(carried, folder_asked_for.absolute(), work_url),
     )
     folder.check_not_locked(plan.data_dir)
-    checks.check_all(plan)
+    for sentence in checks.check_all(plan):
+        surroundings.say(sentence)
     surroundings = replace(
         surroundings, settings=replace(surroundings.settings, data_dir=plan.data_dir)
     )
@@ -135,3 +152,12 @@ def _parse_work_dir(text: str) -> str:
         known = ", ".join(f"{scheme}://" for scheme in _WORK_DIR_SCHEMES)
         raise click.UsageError(f"--work-dir {text!r} is neither a folder nor one of {known}.")
     return text
+
+
+def _parse_carried(paths: tuple[str, ...], data_dir: Path, work_url: str) -> tuple[Path, ...]:
+    work = work_folder(work_url)
+    kept = (data_dir,) if work is None else (data_dir, work)
+    for path in paths:
+        if problem := problem_of_carried(path, kept):
+            raise click.UsageError(f"--carry: {problem}")
+    return tuple(map(Path, paths))

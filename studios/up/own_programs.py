@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from connect_proxy import config as edge_config, edge
 from control_plane import app
-from control_plane.config import InvalidConfigError, embedded
+from control_plane.config import InvalidConfigError, embedded, volume_limits
 from studios.failures import CommandError
 from studios.up.programs import Keys
 
@@ -16,11 +16,32 @@ if TYPE_CHECKING:
 
     from common.clock import Clock
     from common.secret import Secret
+    from control_plane.config import ControlPlaneConfig
     from studios.up.plan import Plan
     from studios.up.programs import IssueKeys
 
 EDGE_ID = "up"
 DRAIN_SECONDS_MAX = 1.0  # the long polls of our own agents never end by themselves
+
+
+def _control_plane(plan: Plan) -> ControlPlaneConfig:
+    config = embedded(
+        data_dir=plan.data_dir,
+        images_dir=plan.images_dir,
+        port=plan.port,
+        work_dir=plan.work_dir,
+        volume=volume_limits(),
+        carried=plan.carried,
+    )
+    return replace(
+        config,
+        public_url=plan.url,
+        connect_domain=plan.authority,
+        unix_socket=plan.socket,
+        edge_connect_url=plan.url,
+        edge_urls=(plan.url,),
+        agent_url=plan.url,
+    )
 
 
 class OwnPrograms:
@@ -29,21 +50,6 @@ class OwnPrograms:
     async def control_plane(
         self, plan: Plan, clock: Clock, ready: Callable[[IssueKeys], None]
     ) -> None:
-        config = replace(
-            embedded(
-                data_dir=plan.data_dir,
-                images_dir=plan.images_dir,
-                port=plan.port,
-                work_dir=plan.work_dir,
-            ),
-            public_url=plan.url,
-            connect_domain=plan.authority,
-            unix_socket=plan.socket,
-            edge_connect_url=plan.url,
-            edge_urls=(plan.url,),
-            agent_url=plan.url,
-        )
-
         def on_ready(plane: app.ControlPlane) -> None:
             async def issue(existing_admin_token: Secret | None) -> Keys:
                 return Keys(
@@ -54,7 +60,7 @@ class OwnPrograms:
             ready(issue)
 
         try:
-            await app.serve(config, clock=clock, on_ready=on_ready)
+            await app.serve(_control_plane(plan), clock=clock, on_ready=on_ready)
         except InvalidConfigError as error:
             raise CommandError(str(error)) from None
 

@@ -26,6 +26,8 @@ class Plan:
     work_dir: str
     """URL of the work directory."""
     demo: bool = False
+    carried: tuple[Path, ...] = ()
+    """Folders of this machine that sessions see."""
     images_dir: Path = IMAGES_DIR
 
     @property

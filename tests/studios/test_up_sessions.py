@@ -1,0 +1,112 @@
+"""What `studios up` is told of its sessions: folders to carry into them, sizes of their volumes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from common.clock import SteppingClock
+from common.session_spec import VolumeLimits
+from control_plane import app
+from studios.failures import CommandError
+from studios.up import checks, command
+from studios.up.own_programs import OwnPrograms
+from studios.up.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from control_plane.config import ControlPlaneConfig
+    from studios.surroundings import Surroundings
+    from tests.studios.conftest import Studios
+
+
+@pytest.fixture(autouse=True)
+def _umask_restored() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """What was asked for; nothing is started."""
+    asked: list[Plan] = []
+
+    def keep(plan: Plan, _: Surroundings) -> int:
+        asked.append(plan)
+        return 0
+
+    monkeypatch.setattr(checks, "check_all", lambda _: ())
+    monkeypatch.setattr(command, "_run", keep)
+    return asked
+
+
+async def test_carried_folders_can_be_several(
+    studios: Studios, plans: list[Plan], tmp_path: Path
+) -> None:
+    result = await studios("up", "--carry", "/usr/share", "--carry", "/opt")
+    assert result.exit_code == 0
+    assert plans[0].carried == (Path("/usr/share"), Path("/opt"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--carry", "relative"), "not an absolute path"),
+        (("--carry", "/"), "sees already"),
+        (("--carry", "/opt", "--carry", "/proc"), "/proc lies in /proc"),
+        (("--carry", "DATA"), "where everybody's data is kept"),
+        (("--carry", "DATA/.."), "where everybody's data is kept"),
+        (("--carry", "/opt/studios", "--work-dir", "/opt"), "would show sessions /opt"),
+    ],
+)
+async def test_others_are_refused_with_a_sentence_and_nothing_made(
+    studios: Studios, plans: list[Plan], tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    data = str(tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    result = await studios("up", *(part.replace("DATA", data) for part in arguments))
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert plans == []
+    assert os.listdir(data) == []
+
+
+async def served(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> ControlPlaneConfig:
+    """Return what the control plane is told."""
+    told: list[ControlPlaneConfig] = []
+
+    async def serve(config: ControlPlaneConfig, **_: object) -> None:
+        told.append(config)
+
+    monkeypatch.setattr(app, "serve", serve)
+    await OwnPrograms().control_plane(plan, SteppingClock(), lambda _: None)
+    return told[0]
+
+
+async def test_control_plane_is_told_of_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STUDIO_VOLUME_LIMIT", "10 GB")
+    plan = Plan(data_dir=tmp_path, work_dir="file:///srv/work", carried=(tmp_path,))
+    config = await served(monkeypatch, plan)
+    assert config.carried == (tmp_path,)
+    assert config.volume == VolumeLimits(limit_bytes=10 * 1024**3)
+
+
+async def test_sizes_that_can_not_be_are_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STUDIO_VOLUME_LIMIT", "1 GB")
+    with pytest.raises(CommandError, match="over the limit of 1 GB"):
+        await served(monkeypatch, Plan(data_dir=tmp_path, work_dir="file:///srv/work"))
+
+
+async def test_folder_that_went_away_is_one_sentence(tmp_path: Path) -> None:
+    plan = Plan(data_dir=tmp_path, work_dir="file:///srv/work", carried=(Path("/nowhere"),))
+    with pytest.raises(CommandError, match="/nowhere is not a folder of this machine"):
+        await OwnPrograms().control_plane(plan, SteppingClock(), lambda _: None)
