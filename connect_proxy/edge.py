@@ -102,6 +102,8 @@ class Edge:
                 verifier=self.verifier,
                 directory=self.directory,
                 tunnels=self.tunnels,
+                presence=self.presence,
+                counters=self.counters,
                 refusals=refusals,
             ),
             listener=self.listener,

@@ -5,10 +5,12 @@ Both take a bearer token and no cookie. What a page can make a browser send neve
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from common.http1.fields import end_to_end
+from common.http1.join import join
 from common.http1.site import Forward, Switch
 from common.ids import RunNumber, parse_session_id
 from common.tokens import (
@@ -18,7 +20,7 @@ from common.tokens import (
     StudioClaims,
     studio_audience,
 )
-from connect_proxy import rewrite
+from connect_proxy import origin, rewrite
 from connect_proxy.parked import ParkedConnection
 from connect_proxy.presence import PersonalCall
 
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from common.http1.head import RequestHead
     from common.http1.relay import Downstream
     from common.http1.replies import Reply
+    from common.http1.upstream import Upstream
     from common.tokens import TokenVerifier
+    from connect_proxy.metrics import EdgeCounters
+    from connect_proxy.presence import Presence
     from connect_proxy.refusals import Refusals
     from connect_proxy.routing import SessionRoute
     from connect_proxy.sessions import SessionDirectory
@@ -47,12 +52,16 @@ class Gates:
         verifier: TokenVerifier,
         directory: SessionDirectory,
         tunnels: Tunnels,
+        presence: Presence,
+        counters: EdgeCounters,
         refusals: Refusals,
     ) -> None:
         self._scheme = scheme
         self._verifier = verifier
         self._directory = directory
         self._tunnels = tunnels
+        self._presence = presence
+        self._counters = counters
         self._refusals = refusals
 
     def reserved(
@@ -67,8 +76,12 @@ class Gates:
             return self._refusals.refuse(
                 downstream, head, 401, "studio_token", f"{error}".capitalize() + "."
             )
+        why = origin.of_another_page(head, self._scheme + b"://" + place.host.encode())
+        if why:
+            return self._refusals.refuse(downstream, head, 403, "origin", why)
         # So that `Presence.recheck` can end it; a follower with the right asks for a new token.
-        downstream.context = PersonalCall(place.session_id) if claims.sub else None
+        call = PersonalCall(place.session_id) if claims.sub else None
+        downstream.context = call
         rewritten = rewrite.to_session(
             head,
             cookies=b"",
@@ -77,7 +90,29 @@ class Gates:
             request_id=downstream.request_id,
             claims=None,
         )
-        return Forward(self._tunnels.of(place.session_id), rewritten, end_to_end)
+        forward = Forward(self._tunnels.of(place.session_id), rewritten, end_to_end)
+        if head.is_websocket and call is not None:
+            forward.joined = functools.partial(self._joined, call)
+        return forward
+
+    def _joined(
+        self,
+        call: PersonalCall,
+        client: Downstream,
+        upstream: Upstream,
+        from_client: bytes,
+        from_server: bytes,
+    ) -> None:
+        self._counters.websockets += 1
+        transport = client.transport
+        self._presence.call_joined(call, transport)
+        join(
+            transport,
+            upstream.release_transport(),
+            from_client=from_client,
+            from_server=from_server,
+            on_end=lambda: self._presence.call_left(call, transport),
+        )
 
     def tunnel(
         self, downstream: Downstream, head: RequestHead, *, draining: bool

@@ -26,6 +26,17 @@ def is_navigation(head: RequestHead) -> bool:
     return b"text/html" in accept and b"x-requested-with" not in head.fields
 
 
+def of_another_page(head: RequestHead, own_origin: bytes) -> str:
+    """Return why a request with a bearer's token must not pass, or an empty string.
+
+    Programs send neither field, and need not. Pages can't send such a token in a handshake, nor
+    read an answer of another origin; this doesn't rely on it.
+    """
+    if b"origin" in head.fields or b"sec-fetch-site" in head.fields:
+        return refusal(head, own_origin)
+    return ""
+
+
 def refusal(head: RequestHead, own_origin: bytes) -> str:
     """Return why the request must not pass, or an empty string.
 

@@ -72,11 +72,14 @@ class Presence:
         self._connections = connections
         self._clock = clock
         self._visits: dict[tuple[SessionId, int], Visit] = {}
+        self._calls: dict[PersonalCall, set[asyncio.Transport]] = {}
+        """Clients' ends of those personal calls that have become WebSockets."""
         self._changed = asyncio.Event()
 
     @property
     def websockets(self) -> int:
-        return sum(len(visit.websockets) for visit in self._visits.values())
+        visits = sum(len(visit.websockets) for visit in self._visits.values())
+        return visits + sum(map(len, self._calls.values()))
 
     @property
     def people(self) -> int:
@@ -96,6 +99,16 @@ class Presence:
         visit.last_active = now
         visit.token = grant.token
         return visit
+
+    def call_joined(self, call: PersonalCall, client: asyncio.Transport) -> None:
+        """Note that a personal call has become a WebSocket: a command in the session."""
+        self._calls.setdefault(call, set()).add(client)
+
+    def call_left(self, call: PersonalCall, client: asyncio.Transport) -> None:
+        transports = self._calls[call]
+        transports.discard(client)
+        if not transports:
+            del self._calls[call]
 
     def sweep(self, now: float) -> None:
         """Forget people who left."""
@@ -166,14 +179,19 @@ class Presence:
 
         Personal calls end in any case: nobody can be asked about their tokens.
         """
-        call = PersonalCall(session.session_id)
-        for connection in [c for c in self._connections if c.context == call and not c.resting]:
-            connection.transport.abort()
+        self._end_calls(session.session_id)
         for visit in [v for v in self._visits.values() if v.session_id == session.session_id]:
             if not visit.websockets and not self._in_progress(visit):
                 continue
             if not await self._may_stay(visit):
                 self._end(visit)
+
+    def _end_calls(self, session_id: SessionId) -> None:
+        call = PersonalCall(session_id)
+        for connection in [c for c in self._connections if c.context == call and not c.resting]:
+            connection.transport.abort()
+        for transport in list(self._calls.get(call, ())):
+            transport.abort()
 
     def _in_progress(self, visit: Visit) -> list[Downstream]:
         return [c for c in self._connections if c.context is visit and not c.resting]
@@ -204,9 +222,13 @@ class Presence:
         for visit in self._visits.values():
             for transport in list(visit.websockets):
                 transport.close()
+        for transports in self._calls.values():
+            for transport in list(transports):
+                transport.close()
 
     def end_session(self, session_id: SessionId) -> None:
         """End whatever is in progress at a session that is gone."""
+        self._end_calls(session_id)
         for visit in self._visits.values():
             if visit.session_id == session_id:
                 self._end(visit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import secrets
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -112,6 +113,7 @@ class Platform:
                 sid=session_id,
                 scope=scope,
                 sub=sub,
+                jti=secrets.token_hex(8),
             )
         )
 

@@ -22,6 +22,7 @@ from common.session_spec import SPEC_VERSION, SessionSpec, ToolSpec, WorkDirecto
 from common.tokens import TokenVerifier
 from connect_proxy.config import EdgeConfig
 from connect_proxy.edge import Edge
+from tests.support.plain_ground import PlainGround
 from tests.support.platform import Platform
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ class Rig:
     tool_connections: int = 0
     tool_writers: set[asyncio.StreamWriter] = field(default_factory=set)
     scheme: str = "http"
+    ground: PlainGround = field(default_factory=PlainGround)
 
     @property
     def edge(self) -> Edge:
@@ -197,6 +199,7 @@ class Rig:
         end: list[AgentEnd] = []
         gateway = Gateway(
             spec=spec,
+            ground=self.ground,
             tool_address=TcpAddress("127.0.0.1", self.tool_port),
             is_ready=lambda: end[0].ready,
             progress=lambda: "The tool is starting.",
