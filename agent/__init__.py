@@ -6,6 +6,7 @@
 - `config`         arguments and session spec
 - `preflight/`      can sessions run here? Asked before anything is made
 - `host_state`     the folder that outlives the agent; one agent at a time
+- `session`        the tool on its ground: made, kept and ended together
 - `ground`         what the tool stands on: volume and root, made and taken away
 - `standing`       what the root is to be, from spec and machine
 - `supervisor/`    the tool's process: start, readiness, output, restart, end

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, assert_never
 
-import msgspec
 import structlog
 
 from agent.activity import Activity
@@ -30,19 +29,18 @@ from agent.desired import (
     decide,
 )
 from agent.host_state import HostState, HostStateError, held
-from agent.jupyter import JupyterProbe
+from agent.inside.desk import Desk
 from agent.metrics import Counters
 from agent.orphans import OrphanReaper
-from agent.parts import GroundFailedError, Wiring
+from agent.parts import Wiring
 from agent.reporting import Reporter
 from agent.reserved import Reserved
-from agent.resources import ResourceMeter
+from agent.session import Session
 from agent.status import Facts, assemble, refusal
 from agent.stop_sequence import Step, StopSequence
 from agent.stopping import Failed, Requested, StopRequest, Superseded, exit_code
 from agent.supervisor.environment import UnknownVariableError
 from agent.supervisor.output import ToolOutput
-from agent.supervisor.supervisor import Supervisor, ToolGivenUpError
 from common.tokens import InvalidTokenError, TokenVerifier
 
 if TYPE_CHECKING:
@@ -139,30 +137,33 @@ class Daemon:
         )
         self._verifier = TokenVerifier(spec.token_keys, clock)
         self._output = ToolOutput(host.tool_log)
+        self._desk = Desk(
+            spec,
+            host.folder,
+            observe=lambda: self._observe(0),
+            obeyed=lambda: self._obeyed,
+            extend=control_plane.extend,
+            clock=clock,
+        )
         self._ground = lay_ground(
             spec,
             host,
-            given=(),
+            given=(self._desk.given,),
             warnings=warnings,
             clock=clock,
             on_change=self._changed,
         )
-        self._making: asyncio.Task[None] | None = None
-        self._standing = False
-        self._supervisor = Supervisor(
-            spec.tool,
-            spec.environment,
-            ground=self._ground,
+        self._activity = Activity(clock)
+        self._session = Session(
+            spec,
+            self._ground,
             output=self._output,
+            activity=self._activity,
+            stop=stop,
+            statistics_interval_seconds=lambda: self._obeyed.settings.statistics_interval_seconds,
             clock=clock,
             on_change=self._changed,
         )
-        self._meter = ResourceMeter(
-            self._ground.use,
-            interval_seconds=lambda: self._obeyed.settings.statistics_interval_seconds,
-            clock=clock,
-        )
-        self._activity = Activity(clock)
         self._reporter = Reporter(
             control_plane,
             observe=self._observe,
@@ -176,8 +177,8 @@ class Daemon:
             Wiring(
                 spec=spec,
                 ground=self._ground,
-                is_ready=self._supervisor.is_ready,
-                progress=self._progress,
+                is_ready=self._session.is_ready,
+                progress=self._session.progress,
                 reserved=Reserved(
                     output=self._output,
                     observe=lambda: self._observe(0),
@@ -208,24 +209,24 @@ class Daemon:
             Step(
                 name="stop the tool",
                 limit_seconds=lambda: self._grace_seconds() + STOP_MARGIN_SECONDS,
-                act=lambda: self._stop_tool(self._grace_seconds()),
-                forced=self._kill_tool,
+                act=lambda: self._session.stop_tool(self._grace_seconds()),
+                forced=self._session.kill_tool,
             )
         )
         self._sequence.register(
             Step(
                 name="end the session",
                 limit_seconds=lambda: LEAVE_SECONDS_MAX,
-                act=self._ground.leave,
-                forced=self._ground.leave,
+                act=self._session.leave,
+                forced=self._session.leave,
             )
         )
         self._sequence.register(
             Step(
                 name="unmount the volume",
                 limit_seconds=lambda: DETACH_SECONDS_MAX,
-                act=self._ground.detach,
-                forced=self._ground.detach,
+                act=self._session.detach,
+                forced=self._session.detach,
             )
         )
 
@@ -244,6 +245,7 @@ class Daemon:
         await self._reporter.deliver_last(limit)
         await self._road.close()
         await self._door.close()
+        await self._desk.close()
         self._output.close()
         assert self._stop.cause is not None
         _log.info("run_over", cause=type(self._stop.cause).__name__)
@@ -251,12 +253,13 @@ class Daemon:
 
     async def _live(self) -> None:
         """Do everything side by side until the stop sequence is through."""
+        await self._desk.open()
         async with asyncio.TaskGroup() as group:
-            self._making = group.create_task(self._make())
             tasks = [
                 group.create_task(part)
                 for part in (
-                    self._work(self._making),
+                    self._desk.run(),
+                    self._session.run(),
                     self._door.run(),
                     self._road.run(),
                     self._reporter.report(),
@@ -271,59 +274,6 @@ class Daemon:
             for task in tasks:
                 task.cancel()
 
-    async def _make(self) -> None:
-        try:
-            await self._ground.make(output_fd=self._output.pipe)
-        except GroundFailedError as error:
-            self._stop.ask(Failed(str(error)))
-        else:
-            self._standing = True
-
-    async def _work(self, making: asyncio.Task[None]) -> None:
-        """Have the tool run once there is something to stand on."""
-        await asyncio.wait({making})
-        if not self._standing:
-            return
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_ground())
-            group.create_task(self._supervise())
-            group.create_task(self._meter.run())
-            if self._spec.tool.activity == "jupyter":
-                probe = JupyterProbe(
-                    self._spec.tool,
-                    self._ground.address(self._spec.tool.port),
-                    self._activity,
-                    is_ready=self._supervisor.is_ready,
-                    clock=self._clock,
-                )
-                group.create_task(probe.run())
-
-    async def _keep_ground(self) -> None:
-        try:
-            await self._ground.run()
-        except* GroundFailedError as errors:
-            self._stop.ask(Failed(str(_first(errors))))
-
-    async def _supervise(self) -> None:
-        try:
-            await self._supervisor.run()
-        except ToolGivenUpError as error:
-            self._stop.ask(Failed(str(error)))
-
-    async def _stop_tool(self, grace_seconds: float) -> None:
-        await self._stop_making()
-        await self._supervisor.stop(grace_seconds)
-
-    async def _kill_tool(self) -> None:
-        await self._stop_making()
-        await self._supervisor.kill()
-
-    async def _stop_making(self) -> None:
-        """Whoever is asked to end while the session is being made needs no session."""
-        if self._making is not None and not self._making.done():
-            self._making.cancel()
-            await asyncio.wait({self._making})
-
     # ── What the parts ask ───────────────────────────────────────────────────
 
     def _changed(self) -> None:
@@ -331,9 +281,6 @@ class Daemon:
 
     def _grace_seconds(self) -> float:
         return self._obeyed.settings.stop_grace_seconds
-
-    def _progress(self) -> str:
-        return self._supervisor.progress() if self._standing else self._ground.progress()
 
     async def _refuse_requests(self) -> None:
         self._door.refuse_new()
@@ -344,10 +291,8 @@ class Daemon:
                 session_id=self._spec.session_id,
                 run_number=self._spec.run_number,
                 now=self._clock.now(),
-                tool=msgspec.structs.replace(
-                    self._supervisor.status(), resources=self._meter.latest
-                ),
-                progress=self._progress(),
+                tool=self._session.tool_status(),
+                progress=self._session.progress(),
                 ground=self._ground.status(),
                 activity=self._activity.status(),
                 tunnel=self._road.status(),

@@ -20,6 +20,8 @@ import structlog
 from agent import incidents
 from agent.earlier_files import CannotImportError, bring_in
 from agent.parts import CannotStartError, GroundFailedError, GroundStatus
+from agent.preflight.check import check
+from agent.preflight.needs import WAY_OUT_NEEDS
 from agent.root.fuse_abort import abort_below
 from agent.root.namespaces import new_network
 from agent.root.session import SessionRoot
@@ -29,6 +31,7 @@ from agent.volume.attachment import ACTIVE
 from agent.volume.btrfs import BtrfsVolume
 from agent.volume.monitor import VolumeMonitor
 from agent.volume.volume import VolumeError
+from common.findings import Verdict, refusal_text, warnings as foreseen
 from common.http1.lane import TcpAddress
 from common.messages import RootStatus
 
@@ -74,6 +77,8 @@ class SessionGround:
         self._volume = BtrfsVolume(host.folder, spec.volume, clock=clock)
         self._monitor = VolumeMonitor(self._volume, spec.volume, clock=clock, on_change=on_change)
         self._root: SessionRoot | None = None
+        self._way_out_was_foreseen = False
+        """The look at the host has said that there is none, and what would give one."""
         self._leaving = False
         self._progress = "its session is about to be made"
 
@@ -85,6 +90,7 @@ class SessionGround:
         `output_fd` is a pipe for what its programs print.
         """
         try:
+            await self._look_at_host()
             self._tell("its volume is being attached")
             await self._volume.create()
             _log.info("volume_image_ready")
@@ -97,6 +103,16 @@ class SessionGround:
         except (VolumeError, CannotStartError, CannotImportError, OSError, ValueError) as error:
             _log.warning("ground_failed", kind=type(error).__name__, reason=str(error))
             raise GroundFailedError(f"The session can't be made: {error}.") from None
+
+    async def _look_at_host(self) -> None:
+        """Have one clear text with all that is missing, before anything is made."""
+        image, carried = self._spec.root.image, self._spec.root.carried
+        found = await check(self._host.folder, image, carried=carried)
+        if problem := refusal_text(found):
+            raise GroundFailedError(problem)
+        self._warnings += foreseen(found)
+        losses = {finding.need for finding in found.having(Verdict.WEAKER)}
+        self._way_out_was_foreseen = not losses.isdisjoint(WAY_OUT_NEEDS)
 
     async def _bring_in_earlier_files(self, upper: os.PathLike[str]) -> None:
         """While the volume grows: they may be more than it holds at first."""
@@ -223,11 +239,11 @@ class SessionGround:
             memory_kill_count=found.memory_kill_count,
             process_limit_hits=found.process_limit_hits,
         )
-        warnings = [*self._warnings, *found.gives_up]
-        if found.way_out_problem is not None:
-            warnings.append(f"The session has no way to the internet: {found.way_out_problem}.")
-        warnings += incidents.sentences(root, self._spec.resources)
-        return GroundStatus(root, self._monitor.status(), tuple(warnings))
+        sentences = [*self._warnings, *found.gives_up]
+        if found.way_out_problem is not None and not self._way_out_was_foreseen:
+            sentences.append(f"The session has no way to the internet: {found.way_out_problem}.")
+        sentences += incidents.sentences(root, self._spec.resources)
+        return GroundStatus(root, self._monitor.status(), tuple(sentences))
 
     def growths(self) -> tuple[int, int]:
         """Return how often the volume grew, and how often it could not."""

@@ -1,9 +1,9 @@
 """The unix socket that the session sees, and what one connection may cost.
 
 The loop accepts and decides; reading, sending and closing happen in threads, see `threads`. Nothing
-here grows with what the session does: `CONNECTIONS_MAX` at a time, a head of bounded length,
-`CALL_SECONDS_MAX` for either direction, and `PAUSE_SECONDS` between two connections. Who comes when
-all is in use waits in the kernel's short queue.
+here grows with what the session does: `CONNECTIONS_MAX` at a time, a head of bounded length in
+`PARTS_MAX` parts, `CALL_SECONDS_MAX` for either direction, and `PAUSE_SECONDS` between two
+connections. Who comes when all is in use waits in the kernel's short queue.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
 CONNECTIONS_MAX = 16
 """A person uses one. What is held costs the agent a thread, some 50 kB."""
+PARTS_MAX = 16
+"""Clients send a head at once. One that sends single bytes costs a wake-up of the agent for each."""
 CALL_SECONDS_MAX = 10.0
 PAUSE_SECONDS = 0.02
 """Between two connections: a flood of them takes some per cent of a core, not the loop."""
 OUT_OF_FILES_PAUSE_SECONDS = 1.0
 CLOSE_SECONDS_MAX = 1.0
-_BACKLOG = CONNECTIONS_MAX
+_BACKLOG = 64  # whoever comes to a full queue is told that nobody answers
 _MODE = 0o666
 """For every user in the session. On the host, the folder keeps others away."""
 
@@ -122,9 +124,8 @@ class Listener:
         finally:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)  # wakes a thread that still uses it
-            begin(connection.close, name="inside-close").add_done_callback(
-                lambda _: self._free.release()
-            )
+            closing = begin(lambda: _close(connection), name="inside-close")
+            closing.add_done_callback(lambda _: self._free.release())
 
     async def close(self) -> None:
         """Listen no more. Idempotent."""
@@ -133,7 +134,7 @@ class Listener:
         listening, self._socket = self._socket, None
         self._path.unlink(missing_ok=True)
         # closes those in its queue, with what they were sent
-        closing = begin(listening.close, name="inside-close")
+        closing = begin(lambda: _close(listening), name="inside-close")
         await asyncio.wait({closing}, timeout=CLOSE_SECONDS_MAX)
 
     # ── In threads ───────────────────────────────────────────────────────────
@@ -142,12 +143,12 @@ class Listener:
         """Return the head and whatever came with it; empty if the client says nothing."""
         end = self._clock.monotonic() + self._call_seconds_max
         received = b""
-        while not exchange.is_head_complete(received):
+        for _ in range(PARTS_MAX):
             self._limit(connection, end)
             part = connection.recv(exchange.HEAD_BYTES_MAX - len(received))
-            if not part:
-                break
             received += part
+            if not part or exchange.is_head_complete(received):
+                break
         return received
 
     def _send(self, connection: socket.socket, data: bytes) -> None:
@@ -159,3 +160,8 @@ class Listener:
         if left <= 0:
             raise TimeoutError
         connection.settimeout(left)
+
+
+def _close(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is closed all the same
+        connection.close()

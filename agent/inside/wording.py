@@ -22,6 +22,10 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 24 * 3600
 _MIB, _GIB = 1024**2, 1024**3
 _UNMEASURED = "not measured yet"
 _LABEL_WIDTH = 10
+_ADVICE = (
+    "What takes the most: du -xh --max-depth=3 / 2>/dev/null | sort -h | tail",
+    "Deleted files give their room back at once; those in a trash folder don't.",
+)
 _PHASES = {
     ToolPhase.WAITING: "waits for the session",
     ToolPhase.STARTING: "starts",
@@ -67,10 +71,7 @@ def space_text(view: View) -> str:
     advice = [_sentence(volume.message)] if volume.message else []
     advice.append(_growth(volume, limits))
     if volume.full or volume.message:
-        advice.append(
-            "What takes the most: du -xh --max-depth=3 / 2>/dev/null | sort -h | tail\n"
-            "Deleted files give their room back at once; those in a trash folder don't."
-        )
+        advice += _ADVICE
     return "\n".join([_table(rows), "", *map(_printable, advice)])
 
 
@@ -136,8 +137,8 @@ def _table(lines: Iterable[tuple[str, str]]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Replace what could move a cursor, change a title or break a line."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+    """Replace what could move a cursor, change a title or begin a line of its own."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text.replace("\n", " "))
 
 
 def _sentence(text: str) -> str:

@@ -178,6 +178,8 @@ SETPRIV = Need(
     loss=_NO_WAY_OUT,
     remedies=_package("util-linux"),
 )
+WAY_OUT_NEEDS = frozenset({TUNNEL.name, SLIRP.name, SETPRIV.name})
+"""Without any of these, sessions have no way out."""
 
 # ── Places and limits ────────────────────────────────────────────────────────
 

@@ -65,22 +65,30 @@ GRAPHICS_DEVICES = ("nvidia", "dri/", "kfd", "dxg")
 
 MASKED_PATHS = (
     "/proc/acpi",
+    "/proc/allocinfo",
     "/proc/asound",
     "/proc/interrupts",
+    "/proc/iomem",
+    "/proc/ioports",
     "/proc/kcore",
     "/proc/keys",
-    "/proc/kpagecgroup",  # these three tell root, without any capability, about all memory
+    "/proc/kpagecgroup",
     "/proc/kpagecount",
     "/proc/kpageflags",
     "/proc/latency_stats",
+    "/proc/pagetypeinfo",
     "/proc/sched_debug",
     "/proc/scsi",
+    "/proc/slabinfo",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/proc/tty/driver",
+    "/proc/vmallocinfo",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
-"""What container engines cover with nothing."""
+"""What container engines cover with nothing, and what only the machine's root may read: to the
+kernel a session's root is that, and accounts of all memory tell one session about another."""
 
 READ_ONLY_PATHS = (
     "/proc/bus",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from agent.supervisor.output import ToolOutput
     from common.clock import Clock
     from common.http1.lane import Address
+    from common.messages import ResourceUse
     from common.session_spec import ToolSpec
 
 LEFTOVER_GRACE_SECONDS = 2.0
@@ -92,7 +93,7 @@ class Supervisor:
         """Say in a few words what the tool is doing, for people who wait for it."""
         return f"{self._tool.name} {self._message}"
 
-    def status(self) -> ToolStatus:
+    def status(self, resources: ResourceUse | None = None) -> ToolStatus:
         troubled = self._last_exit is not None or self._phase is ToolPhase.FAILED
         return ToolStatus(
             phase=self._phase,
@@ -100,6 +101,7 @@ class Supervisor:
             restarts=self._restarts,
             last_exit=self._last_exit,
             last_lines=self._output.last_lines() if troubled else (),
+            resources=resources,
         )
 
     # ── Acts ─────────────────────────────────────────────────────────────────
