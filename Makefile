@@ -6,7 +6,7 @@
 #   make format                                        put into shape what can be
 #   make bench                                         measure, into bench/RESULTS.md
 #   make lock                                          the locked requirements, from pyproject.toml and images/
-#   make clean-host [YES=1] [IN_USE=1]                 show, or end, what sessions left running on this machine;
+#   make clean-host [YES=1] [IN_USE=1]                 show, or end, what sessions left on this machine;
 #                                                      those of a `studios up` that runs only with IN_USE=1
 
 SHELL := /bin/bash

@@ -1,47 +1,110 @@
-"""scripts/clean-host, with processes that look like those of sessions."""
+"""scripts/clean-host, with processes, mounts, loop devices and cgroups like those of sessions."""
 
 from __future__ import annotations
 
-import os
+import contextlib
+import secrets
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from common.wire import encode
 from studios.up import folder
 from tests.support.tree import ROOT
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SECONDS_MAX = 60
-TOOL_ID = f"tool-of-a-test-{os.getpid()}"
 LONG_PROGRAM = "import sys\n\n\n# \x1b[31m" + 200 * "long " + "\nsys.stdin.read()"
+CGROUPS = next(
+    path for path in map(Path, ("/sys/fs/cgroup/pids", "/sys/fs/cgroup")) if path.is_dir()
+)
+
+
+class Session:
+    """A session's folder, and what a crash may have left of it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.id = secrets.token_hex(4)
+        self.folder = data_dir / "sessions" / self.id
+        self.folder.mkdir(parents=True)
+        self.image = self.folder / "studios-volume.btrfs"
+        self.cgroup = CGROUPS / f"studios-{self.id}"
+        self._leaving = contextlib.ExitStack()
+
+    def close(self) -> None:
+        self._leaving.close()
+
+    def process(self, *arguments: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", LONG_PROGRAM, *arguments], stdin=subprocess.PIPE
+        )
+        self._leaving.enter_context(process)
+        self._leaving.callback(process.kill)
+        return process
+
+    def agent(self) -> subprocess.Popen[bytes]:
+        """Start what looks like one."""
+        return self.process("-m", "agent", "--spec-file", str(self.folder / "spec-1-x"))
+
+    def first_process(self, *, ticks_off: int = 0) -> subprocess.Popen[bytes]:
+        """Start one and note it, or one whose number the noted one had before."""
+        process = self.process()
+        stat = Path(f"/proc/{process.pid}/stat").read_text()
+        ticks = int(stat.rpartition(") ")[2].split()[19]) + ticks_off
+        note = encode({"pid": process.pid, "startTicks": ticks})
+        (self.folder / "session.pid").write_bytes(note)
+        return process
+
+    def mount(self, name: str) -> Path:
+        point = self.folder / name
+        point.mkdir()
+        run("mount", "-t", "tmpfs", "studios-test", point)
+        self._leaving.callback(
+            subprocess.run, ["umount", "--lazy", point], capture_output=True, check=False
+        )
+        return point
+
+    def loop_device(self, image: Path | None = None) -> str:
+        image = image or self.image
+        with image.open("wb") as file:
+            file.truncate(1024**2)
+        device = run("losetup", "--find", "--show", image).strip()
+        self._leaving.callback(
+            subprocess.run, ["losetup", "--detach", device], capture_output=True, check=False
+        )
+        return device
+
+    def make_cgroup(self) -> Path:
+        self.cgroup.mkdir()
+        self._leaving.callback(lambda: self.cgroup.exists() and self.cgroup.rmdir())
+        return self.cgroup
+
+
+def run(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def is_bound(device: str) -> bool:
+    return Path("/sys/block", device.removeprefix("/dev/"), "loop").exists()
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """Return the folder of a `studios up`, with one session in it."""
-    session = tmp_path / "my data" / "sessions" / "0a1b2c3d"
-    session.mkdir(parents=True)
-    (session / "tool.pid").write_text(f'{{"toolId":"{TOOL_ID}"}}')
     return tmp_path / "my data"
 
 
 @pytest.fixture
-def tool(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield what a session of that folder left running."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", LONG_PROGRAM],
-        env={"CONNECT_TOOL_ID": TOOL_ID},
-        stdin=subprocess.PIPE,
-    )
-    with process:
-        yield process
-        process.kill()
+def session(data_dir: Path) -> Iterator[Session]:
+    found = Session(data_dir)
+    yield found
+    found.close()
 
 
 def clean_host(*arguments: str | Path) -> tuple[int, str, str]:
@@ -56,30 +119,98 @@ def clean_host(*arguments: str | Path) -> tuple[int, str, str]:
 
 
 def test_a_folder_without_sessions_is_said_so(tmp_path: Path) -> None:
-    assert clean_host("--data-dir", tmp_path) == (0, f"Nothing of {tmp_path} is running.\n", "")
+    said = f"Nothing of {tmp_path} is left on this machine.\n"
+    assert clean_host("--data-dir", tmp_path) == (0, said, "")
 
 
 def test_each_process_is_one_line_and_the_hint_names_the_folder(
-    data_dir: Path, tool: subprocess.Popen[bytes]
+    data_dir: Path, session: Session
 ) -> None:
+    first = session.first_process()
     code, shown, _ = clean_host("--data-dir", data_dir)
     line, hint = shown.splitlines()
     assert code == 0
-    assert line.split()[0] == str(tool.pid)
+    assert line.split()[0] == str(first.pid)
     assert len(line) <= 120
     assert line.isprintable()
     command = shlex.split(hint.removeprefix("End them with: "))
     assert command == ["make", "clean-host", "YES=1", f"DATA_DIR={data_dir}"]
+    assert first.poll() is None
 
 
-def test_what_nobody_uses_is_ended(data_dir: Path, tool: subprocess.Popen[bytes]) -> None:
-    assert clean_host("--end", "--data-dir", data_dir)[0] == 0
-    assert tool.wait(SECONDS_MAX) != 0
+def test_agents_and_first_processes_that_nobody_uses_are_ended(
+    data_dir: Path, session: Session
+) -> None:
+    agent, first = session.agent(), session.first_process()
+    code, shown, said = clean_host("--end", "--data-dir", data_dir)
+    assert (code, said) == (0, "")
+    assert [line.split()[0] for line in shown.splitlines()] == [str(agent.pid), str(first.pid)]
+    assert agent.wait(SECONDS_MAX) != 0
+    assert first.wait(SECONDS_MAX) != 0
+
+
+def test_a_process_that_only_has_the_number_of_a_first_process_is_not_ended(
+    data_dir: Path, session: Session
+) -> None:
+    other = session.first_process(ticks_off=1)
+    assert clean_host("--end", "--data-dir", data_dir)[1].startswith("Nothing of ")
+    assert other.poll() is None
+
+
+def test_what_a_crash_left_is_shown_and_removed(data_dir: Path, session: Session) -> None:
+    points = [session.mount("volume"), session.mount("mounts")]
+    device = session.loop_device()
+    cgroup = session.make_cgroup()
+    _, shown, _ = clean_host("--data-dir", data_dir)
+    assert sorted(line.strip() for line in shown.splitlines()[:-1]) == sorted(
+        [
+            *(f"mount  {point}" for point in points),
+            f"loop  {device} {session.image}",
+            f"cgroup  {cgroup}",
+        ]
+    )
+    code, _, said = clean_host("--end", "--data-dir", data_dir)
+    assert (code, said) == (0, "")
+    assert not any(point.is_mount() for point in points)
+    assert not is_bound(device)
+    assert not cgroup.exists()
+    assert session.image.exists()
+
+
+def test_what_is_not_of_a_session_of_that_folder_stays(data_dir: Path, session: Session) -> None:
+    with contextlib.ExitStack() as leaving:
+        other = Session(data_dir.parent / "other data")
+        leaving.callback(other.close)
+        point, device, cgroup = other.mount("volume"), other.loop_device(), other.make_cgroup()
+        own_disk = session.mount("archive")  # somebody's own, in a session's folder
+        own_image = session.loop_device(session.folder / "somebody-elses.img")
+        inhabited = session.make_cgroup()
+        (inhabited / "cgroup.procs").write_text(str(other.process().pid))
+        assert clean_host("--end", "--data-dir", data_dir)[1].startswith("Nothing of ")
+        assert point.is_mount()
+        assert own_disk.is_mount()
+        assert is_bound(device)
+        assert is_bound(own_image)
+        assert cgroup.exists()
+        assert inhabited.exists()
+        other.close()
+        until(lambda: not (inhabited / "cgroup.procs").read_text(), what="an empty cgroup")
+
+
+def test_what_a_living_agent_stands_on_is_not_shown_as_left(
+    data_dir: Path, session: Session
+) -> None:
+    agent = session.agent()
+    session.loop_device()
+    session.make_cgroup()
+    _, shown, _ = clean_host("--data-dir", data_dir)
+    assert [line.split()[0] for line in shown.splitlines()[:-1]] == [str(agent.pid)]
 
 
 def test_sessions_of_a_studios_up_that_runs_are_ended_only_when_asked_for(
-    data_dir: Path, tool: subprocess.Popen[bytes]
+    data_dir: Path, session: Session
 ) -> None:
+    first, device = session.first_process(), session.loop_device()
     with folder.locked(data_dir):
         code, shown, _ = clean_host("--data-dir", data_dir)
         assert code == 0
@@ -88,9 +219,11 @@ def test_sessions_of_a_studios_up_that_runs_are_ended_only_when_asked_for(
         code, _, said = clean_host("--end", "--data-dir", data_dir)
         assert code == 1
         assert "IN_USE=1" in said
-        assert tool.poll() is None
+        assert first.poll() is None
+        assert is_bound(device)
         assert clean_host("--end", "--in-use", "--data-dir", data_dir)[0] == 0
-    assert tool.wait(SECONDS_MAX) != 0
+    assert first.wait(SECONDS_MAX) != 0
+    assert not is_bound(device)
 
 
 def test_an_empty_folder_name_is_refused() -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.support.tree import ROOT
+from agent.preflight.needs import MKFS, SECCOMP_LIBRARY, SETPRIV, SLIRP
+from tests.support.tree import ROOT, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,8 @@ class Installer:
         self.write("images/jupyterlab/requirements.txt", "lab==1\n")
         self.write("images/jupyterlab/template.toml", "")
         self.write("images/jupyterlab/start", "#!/bin/sh\n")
-        (self.installed / "python3-venv").touch()
+        for package in ("python3-venv", "libseccomp2"):  # those without a command
+            (self.installed / package).touch()
         self.calls_file.touch()
         self.environ = {
             "PATH": f"{fakes}:{os.environ['PATH']}",
@@ -249,6 +251,18 @@ def test_only_missing_debian_packages_are_asked_for(install: Installer) -> None:
         "apt-get update",
         "apt-get install --yes --no-install-recommends python3-venv",
     ]
+
+
+def test_what_sessions_are_made_with_is_a_debian_package_for_running(install: Installer) -> None:
+    """Named by `studios doctor`, where it is missing, as this script installs it."""
+    line = text(Path("scripts/install")).partition("\npackages=(")[2].partition(")")[0]
+    named = {entry.partition(":")[0] for entry in line.split()}
+    needs_named = (MKFS, SLIRP, SETPRIV, SECCOMP_LIBRARY)
+    wanted = {need.remedies.machine.removeprefix("apt-get install ") for need in needs_named}
+    assert wanted <= named
+    (install.installed / "libseccomp2").unlink()
+    install.run()
+    assert install.calls()[1] == "apt-get install --yes --no-install-recommends libseccomp2"
 
 
 def test_debian_packages_that_cannot_be_had_stop_everything(install: Installer) -> None:
