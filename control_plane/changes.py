@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
     from common.clock import Clock
     from common.ids import SessionId, UserId
-    from common.messages import StatusReport
+    from common.messages import StatusReport, VolumeStatus
     from control_plane.events import EventBus
     from control_plane.lifecycle import Outcome
     from control_plane.model import Studio
     from control_plane.store import Store, Transaction
+
+_VOLUME_NEWS_BYTES = 1024**3 // 10
+"""Less than this is not seen where sizes are shown."""
 
 
 class Changes:
@@ -121,8 +124,8 @@ def _shown(studio: Studio) -> tuple[object, ...]:
     bare = msgspec.structs.replace(
         studio, report=None, health=None, last_updated=studio.status_since
     )
-    healthy = studio.health.ok if studio.health is not None else None
-    return bare, healthy, _said(studio.report)
+    health = studio.health
+    return bare, None if health is None else (health.ok, health.message), _said(studio.report)
 
 
 def _said(report: StatusReport | None) -> tuple[object, ...]:
@@ -130,4 +133,14 @@ def _said(report: StatusReport | None) -> tuple[object, ...]:
         return ()
     tunnelled = report.tunnel.connected if report.tunnel is not None else None
     tool = report.tool
-    return report.phase, report.message, report.warnings, tool.phase, tool.restarts, tunnelled
+    return (
+        *(report.phase, report.message, report.warnings, report.stop_steps),
+        *(tool.phase, tool.restarts, tunnelled, _said_of_volume(report.volume)),
+    )
+
+
+def _said_of_volume(volume: VolumeStatus | None) -> tuple[object, ...]:
+    if volume is None:
+        return ()
+    free = volume.free_bytes // _VOLUME_NEWS_BYTES
+    return volume.size_bytes, free, volume.limit_bytes, volume.full, volume.message

@@ -1,7 +1,8 @@
 """Polls every running session's health every 30 s, through the edge as users' requests go.
 
-So "the agent reports, but users can't reach it" is seen. The result is kept on the Studio and
-shown; by itself it never changes a status.
+So "the agent reports, but users can't reach it" is seen, and what is not well with the session's
+root and volume though they can. The result is kept on the Studio and shown; by itself it never
+changes a status.
 """
 
 from __future__ import annotations
@@ -34,14 +35,29 @@ PROBES_MAX = 8
 """At a time; a hundred sessions that hang take two minutes, and nothing else waits for them."""
 ANSWER_BYTES_MAX = 64 * 1024
 MESSAGE_LENGTH_MAX = 300
+_ROOT_IS_WELL = "ready"
 
 _log = structlog.get_logger()
+
+
+class _Volume(msgspec.Struct, frozen=True):
+    message: str = ""
 
 
 class _Answer(msgspec.Struct, frozen=True):
     """What matters here of the JSON at /.studio/health."""
 
     message: str = ""
+    root: str | None = None
+    """A word on the session's root: `ready`, or what is not well with it."""
+    volume: _Volume | None = None
+
+    @property
+    def problems(self) -> str:
+        """What somebody should look at, even if users can work."""
+        volume = "" if self.volume is None else self.volume.message
+        root = "" if self.root in {None, _ROOT_IS_WELL} else f"root: {self.root}"
+        return "; ".join(filter(None, (self.message, volume, root)))
 
 
 class EdgeProbe:
@@ -72,7 +88,7 @@ class EdgeProbe:
         async with aiohttp.ClientSession(connector=connector) as client:
             async with client.get(self._url, headers=headers, allow_redirects=False) as response:
                 body = await response.content.read(ANSWER_BYTES_MAX)
-        message = _message(body)
+        message = _problems(body)
         if response.status == HTTPStatus.OK:
             return True, message
         return False, message or f"the edge answered {response.status}"
@@ -134,8 +150,8 @@ class HealthPoll:
         await self._core.changes.apply(studio.session_id, note)
 
 
-def _message(body: bytes) -> str:
+def _problems(body: bytes) -> str:
     try:
-        return decode(body, _Answer).message
+        return decode(body, _Answer).problems
     except MalformedMessageError:
         return ""

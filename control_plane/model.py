@@ -284,9 +284,9 @@ _RUNG = {Status.STARTING: 0, Status.RUNNING: 2}
 
 
 def _progress(studio: Studio) -> tuple[ProgressStep, ...]:
-    """Three rungs up (asked for, tool starting, running), or one down."""
+    """Three rungs up (asked for, tool starting, running); down, what the agent does in order."""
     if studio.status is Status.STOPPING:
-        return (ProgressStep(status=StepStatus.IN_PROGRESS, message="Stopping the session"),)
+        return _stop_steps(studio)
     if studio.status is Status.ERRORED:
         return (ProgressStep(status=StepStatus.ERRORED, message=studio.status_message),)
     if studio.status not in WANTS_RUN:
@@ -303,6 +303,22 @@ def _progress(studio: Studio) -> tuple[ProgressStep, ...]:
             warnings=warnings if index == rung else (),
         )
         for index, name in enumerate(names)
+    )
+
+
+def _stop_steps(studio: Studio) -> tuple[ProgressStep, ...]:
+    steps = studio.report.stop_steps if studio.report is not None else ()
+    asked = StepStatus.SUCCEEDED if steps else StepStatus.IN_PROGRESS
+    return (
+        ProgressStep(status=asked, message="Asking the session to stop"),
+        *(
+            ProgressStep(
+                status=StepStatus(step.state.value),
+                message=step.name[:1].upper() + step.name[1:],
+                warnings=(step.message,) if step.message else (),
+            )
+            for step in steps
+        ),
     )
 
 

@@ -73,7 +73,7 @@ class PhaseLog:
         """Return what has happened since the previous look, in order."""
         if studio.progress:
             return [event for step in studio.progress for event in self._step(step, now)]
-        return self._status_change(studio.status, now)
+        return [*self._end_rest(now), *self._status_change(studio.status, now)]
 
     def _step(self, step: ProgressStep, now: float) -> list[PhaseEvent]:
         name = step.message
@@ -97,6 +97,12 @@ class PhaseLog:
                 )
             )
         return events
+
+    def _end_rest(self, now: float) -> list[PhaseEvent]:
+        """End what was under way: no steps any more means that they all are over, and well."""
+        left = [name for name in self._began if name not in self._ended]
+        self._ended.update(left)
+        return [Ended(name, seconds=now - self._began[name], succeeded=True) for name in left]
 
     def _status_change(self, status: str, now: float) -> list[PhaseEvent]:
         if status == self._status:

@@ -124,6 +124,16 @@ class ResourceUse(_Shape, frozen=True, kw_only=True):
     measured_at: datetime | None = None
 
 
+class Volume(_Shape, frozen=True, kw_only=True):
+    """The session's own file system."""
+
+    size_bytes: int
+    free_bytes: int
+    limit_bytes: int = 0
+    full: bool = False
+    message: str = ""
+
+
 class Tool(_Shape, frozen=True, kw_only=True):
     """The tool's process."""
 
@@ -168,6 +178,7 @@ class Studio(_Shape, frozen=True, kw_only=True):
     """When the lifespan ends; null keeps running."""
     health: Health | None = None
     resources: ResourceUse | None = None
+    volume: Volume | None = None
     tool: Tool | None = None
     activity: Activity | None = None
     warnings: tuple[str, ...] = ()

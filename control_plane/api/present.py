@@ -164,6 +164,7 @@ class Presenter:
             allowed_actions=allowed,
             health=_health(studio.health),
             resources=_resources(report),
+            volume=_volume(report),
             tool=_tool(report),
             activity=_activity(report),
             warnings=report.warnings if report else (),
@@ -222,6 +223,19 @@ def _resources(report: StatusReport | None) -> shapes.ResourceShape | None:
         memory_bytes=use.memory_bytes,
         processes=use.processes,
         measured_at=use.measured_at,
+    )
+
+
+def _volume(report: StatusReport | None) -> shapes.VolumeShape | None:
+    if report is None or report.volume is None:
+        return None
+    volume = report.volume
+    return shapes.VolumeShape(
+        size_bytes=volume.size_bytes,
+        free_bytes=volume.free_bytes,
+        limit_bytes=volume.limit_bytes,
+        full=volume.full,
+        message=volume.message,
     )
 
 

@@ -103,6 +103,18 @@ class ResourceShape(Reply, frozen=True, kw_only=True):
     measured_at: datetime
 
 
+class VolumeShape(Reply, frozen=True, kw_only=True):
+    """The session's own file system. Ours. Sizes in bytes."""
+
+    size_bytes: int
+    free_bytes: int
+    """Of what it has now; it grows before that is used up."""
+    limit_bytes: int
+    full: bool
+    """It is at its limit, and less is free than should be."""
+    message: str
+
+
 class ToolShape(Reply, frozen=True, kw_only=True):
     """The tool's process. Ours."""
 
@@ -158,6 +170,7 @@ class StudioShape(Reply, frozen=True, kw_only=True):
     """Ours: what the caller may do: edit delete label start stop extend connect."""
     health: HealthShape | None
     resources: ResourceShape | None
+    volume: VolumeShape | None
     tool: ToolShape | None
     activity: ActivityShape | None
     warnings: tuple[str, ...]

@@ -20,9 +20,9 @@ from studios.shapes import StudioPage, Templates
 from studios.surroundings import Surroundings, pass_surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from studios.shapes import Studio
+    from studios.shapes import Studio, Volume
 
 
 @click.command("list")
@@ -115,18 +115,41 @@ def _facts(studio: Studio) -> Iterator[tuple[str, str]]:
         yield "Connected", connection.user_name
     for step in studio.progress:
         yield "Progress", f"{step.status}: {step.message}"
-        for warning in step.warnings:
-            yield "Warning", warning
-    for warning in studio.warnings:
+    for warning in _warnings(studio):
         yield "Warning", warning
-    if studio.health is not None and not studio.health.ok:
-        yield "Unhealthy", studio.health.message
+    if studio.health is not None:
+        yield "Health" if studio.health.ok else "Unhealthy", studio.health.message
     if studio.resources is not None:
         yield "CPU use", f"{studio.resources.cpu_percent:.0f} %"
         yield "Memory use", f"{studio.resources.memory_bytes / 1024**2:.0f} MiB"
+    if studio.volume is not None:
+        yield "Volume", _volume(studio.volume)
     yield "Until", show_time(studio.deadline)
     yield "Created", show_time(studio.date_created)
     yield "Last started", show_time(studio.last_started)
+
+
+def _warnings(studio: Studio) -> Iterable[str]:
+    """Return each warning once: a step on the way carries the session's, too."""
+    found = [warning for step in studio.progress for warning in step.warnings]
+    found += studio.warnings
+    if studio.volume is not None and studio.volume.message:
+        said = studio.volume.message
+        found.append(f"{said[0].upper()}{said[1:]}.")
+    return dict.fromkeys(found)
+
+
+def _volume(volume: Volume) -> str:
+    used = f"{_gigabytes(volume.size_bytes - volume.free_bytes)} of {_gigabytes(volume.size_bytes)}"
+    if volume.full:
+        return f"{used} used: full"
+    if volume.size_bytes < volume.limit_bytes:
+        return f"{used} used, grows to {_gigabytes(volume.limit_bytes)}"
+    return f"{used} used"
+
+
+def _gigabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**3:.1f}".removesuffix(".0") + " GB"
 
 
 def _configuration(studio: Studio) -> Iterator[tuple[str, str]]:

@@ -52,6 +52,29 @@ async def test_view_finds_by_name_and_by_id(studios: Studios, api: FakeApi) -> N
         assert "GREETING" in result.stdout
 
 
+async def test_view_says_how_full_the_volume_is_and_each_warning_once(
+    studios: Studios, api: FakeApi
+) -> None:
+    genome = api.have("0a1b2c3d", "genome", "running")
+    gigabyte = 1024**3
+    genome["volume"] = {"sizeBytes": 2 * gigabyte, "freeBytes": gigabyte // 2, "message": ""}
+    genome["volume"]["limitBytes"] = 1500 * gigabyte
+    genome["warnings"] = ["The kernel ended python."]
+    genome["progress"] = [
+        {"status": "succeeded", "message": "Running", "warnings": genome["warnings"]}
+    ]
+    genome["health"] = {"ok": True, "message": "root: limits were reached"}
+    shown = (await studios("view", "genome")).stdout
+    assert "1.5 GB of 2 GB used, grows to 1500 GB" in shown
+    assert shown.count("The kernel ended python.") == 1
+    assert "root: limits were reached" in shown
+    assert "Unhealthy" not in shown
+    genome["volume"] |= {"full": True, "limitBytes": 2 * gigabyte, "message": "the volume is full"}
+    shown = (await studios("view", "genome")).stdout
+    assert "1.5 GB of 2 GB used: full" in shown
+    assert "The volume is full." in shown
+
+
 async def test_a_name_may_look_like_an_id(studios: Studios, api: FakeApi) -> None:
     api.have("11111111", "deadbeef")
     result = await studios("view", "deadbeef", "-o", "json")

@@ -51,6 +51,17 @@ def test_without_progress_the_statuses_are_the_phases() -> None:
     ]
 
 
+def test_phases_under_way_end_when_there_are_no_more_steps() -> None:
+    phases = PhaseLog(0.0)
+    steps = (("Ask", "succeeded"), ("Stop the tool", "in-progress"), ("Save", "pending"))
+    phases.look(look("stopping", *steps), 1.0)
+    assert phases.look(look("stopped"), 3.0) == [
+        Ended("Stop the tool", 2.0, succeeded=True),
+        Began("stopped"),
+    ]
+    assert phases.look(look("stopped"), 4.0) == []
+
+
 @pytest.mark.parametrize(
     ("status", "wanted", "verdict"),
     [

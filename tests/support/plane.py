@@ -171,7 +171,9 @@ class Plane:
         run: int = 1,
         sequence: int = 1,
         phase: RunPhase = RunPhase.RUNNING,
+        **sections: Any,
     ) -> StatusReport:
+        """Return a report; `sections` are further ones, such as `volume`."""
         return StatusReport(
             session_id=SessionId(session_id),
             run_number=RunNumber(run),
@@ -179,6 +181,7 @@ class Plane:
             sent_at=self.clock.now(),
             phase=phase,
             tool=ToolStatus(phase=ToolPhase.READY),
+            **sections,
         )
 
 

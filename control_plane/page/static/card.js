@@ -13,6 +13,13 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Make a list say these texts, an item each. */
+function setItems(list, texts) {
+  while (list.childElementCount > texts.length) list.lastElementChild.remove();
+  while (list.childElementCount < texts.length) list.append(document.createElement("li"));
+  texts.forEach((text, index) => setText(list.children[index], text));
+}
+
 export class Card {
   #parts;
 
@@ -21,7 +28,7 @@ export class Card {
     this.element = template.content.firstElementChild.cloneNode(true);
     const find = (name) => this.element.querySelector(`.${name}`);
     this.#parts = Object.fromEntries(
-      ["name", "pill-text", "facts", "description", "message", "steps", "use", "connect", "start", "extend", "stop", "delete"]
+      ["name", "pill-text", "facts", "description", "message", "steps", "warnings", "volume", "use", "connect", "start", "extend", "stop", "delete"]
         .map((name) => [name, find(name)]),
     );
     this.element.dataset.id = studio.sessionId;
@@ -50,6 +57,9 @@ export class Card {
     const shown = parts.steps.childElementCount > 0 && status === "starting" ? "" : words.message(studio);
     setText(parts.message, shown);
     setText(parts.use, words.use(studio, now));
+    setText(parts.volume, words.volume(studio));
+    parts.volume.classList.toggle("full", Boolean(studio.volume?.full));
+    setItems(parts.warnings, status === "running" ? words.warnings(studio) : []);
 
     this.#show("connect", status === "running" && may.has("connect"), `Connect to ${studio.name}`);
     if (studio.studioUrl) parts.connect.href = studio.studioUrl;

@@ -18,6 +18,7 @@ const REASONS = {
   IDLE: "Stopped because nobody used it.",
 };
 
+const IN_USE = new Set(["running", "stopping"]);
 const FORCE_STOP_AFTER_MILLISECONDS = 10 * 60_000; // the server's own limit
 
 export const statusLabel = (status) => LABELS[status] ?? status;
@@ -27,7 +28,7 @@ export const tone = (status) => TONES[status] ?? "grey";
 export function message(studio) {
   const { status, message: text, stopReason } = studio.statusInfo;
   if (text && status !== "running") return text;
-  if (status === "running" && studio.health && !studio.health.ok) return `Can’t be reached: ${studio.health.message}`;
+  if (status === "running" && studio.health && !studio.health.ok) return `Last health check: ${studio.health.message}`;
   return status === "stopped" ? REASONS[stopReason] ?? "" : text ?? "";
 }
 
@@ -61,10 +62,33 @@ export function use(studio, now) {
   return parts.join(" · ");
 }
 
+/** “1.5 GB”. */
+const gigabytes = (bytes) => `${Number((bytes / 1024 ** 3).toFixed(1))} GB`;
+
+/** How full the session's own disk is, and how far it still grows. */
+export function volume(studio) {
+  if (!studio.volume || !IN_USE.has(studio.statusInfo.status)) return "";
+  const { sizeBytes, freeBytes, limitBytes, full } = studio.volume;
+  const used = `Disk: ${gigabytes(sizeBytes - freeBytes)} of ${gigabytes(sizeBytes)} used`;
+  if (full) return `${used}, full`;
+  return sizeBytes < limitBytes ? `${used}, grows to ${gigabytes(limitBytes)}` : used;
+}
+
+/** What its users should know about a session, each thing once. */
+export function warnings(studio) {
+  const said = studio.volume?.message;
+  return [...new Set([...studio.warnings, ...(said ? [`${said[0].toUpperCase()}${said.slice(1)}.`] : [])])];
+}
+
 /** What a screen reader is told when a Studio changes; empty for what isn't worth a word. */
 export function announcement(before, after) {
   if (before && !after) return `${before.name} was deleted.`;
-  if (!after || before?.statusInfo.status === after.statusInfo.status) return "";
+  if (!after) return "";
+  if (before?.statusInfo.status === after.statusInfo.status) {
+    const known = new Set(warnings(before));
+    const news = warnings(after).filter((warning) => !known.has(warning));
+    return after.statusInfo.status === "running" && news.length > 0 ? `${after.name}: ${news.join(" ")}` : "";
+  }
   if (!before) return `${after.name} was added.`;
   const text = message(after);
   return `${after.name} is ${statusLabel(after.statusInfo.status)}.${text ? ` ${text}` : ""}`;

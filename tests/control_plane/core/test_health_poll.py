@@ -68,6 +68,25 @@ async def test_answers_that_are_not_healthy_say_why(plane: Plane) -> None:
         assert (result.ok, result.message) == (False, said)
 
 
+async def test_troubles_of_root_and_volume_are_told_though_users_can_work(plane: Plane) -> None:
+    studio = await plane.running()
+    for body, said in (
+        ('{"root": "ready", "volume": {"message": ""}}', ""),
+        ('{"root": null, "volume": null}', ""),
+        ('{"volume": {"message": "the disk is nearly full", "full": false}}', "the disk is nearly"),
+        ('{"root": "limits were reached"}', "root: limits were reached"),
+        (
+            '{"message": "m", "root": "r", "volume": {"message": "v"}}',
+            "m; v; root: r",
+        ),
+    ):
+        async with edge([], 200, body) as url:
+            result = await EdgeProbe(plane.service, edge_url=url).probe(studio)
+        assert result.ok
+        assert result.message.startswith(said)
+        assert bool(result.message) == bool(said)
+
+
 async def test_edge_that_is_down_is_a_result_too(plane: Plane) -> None:
     studio = await plane.running()
     with socket.socket() as reserved:

@@ -6,12 +6,12 @@ import re
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.async_api import expect
 
-from common.messages import RunPhase
+from common.messages import RunPhase, VolumeStatus
 from tests.support.browser import new_page
 from tests.support.plane import Plane, open_test_plane
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from playwright.async_api import Locator, Page
 
     from control_plane.config import ControlPlaneConfig
+
+
+GB = 1024**3
 
 
 def free_port() -> int:
@@ -98,6 +101,39 @@ async def test_phases_and_changes_by_others_show_as_they_happen(folder: Path) ->
         await expect(page.locator("#announce")).to_contain_text("Stops in")
         await demo.get_by_role("button", name="Stop demo").click()
         await expect(demo).to_contain_text("stopping")
+
+
+async def test_how_full_the_disk_is_and_what_went_wrong_is_shown(folder: Path) -> None:
+    async with opened(folder) as (plane, page, _):
+        session_id = await plane.add("demo")
+        number = await plane.start(session_id)
+        agent, demo = plane.agent(session_id, number), card(page, "demo")
+
+        async def say(sequence: int, *warnings: str, **volume: Any) -> None:
+            report = plane.report(
+                session_id,
+                run=number,
+                sequence=sequence,
+                warnings=warnings,
+                volume=VolumeStatus(limit_bytes=30 * GB, **volume),
+            )
+            assert (await agent.put("/api/agent/v1/status", report)).status == 200
+
+        await say(1, size_bytes=2 * GB, free_bytes=GB * 3 // 2)
+        await expect(demo).to_contain_text("Disk: 0.5 GB of 2 GB used, grows to 30 GB")
+        warnings = demo.get_by_role("list", name="Warnings").get_by_role("listitem")
+        await expect(warnings).to_have_count(0)
+        killed = "The kernel ended python because memory ran out."
+        await say(2, killed, size_bytes=2 * GB, free_bytes=GB * 3 // 2)
+        await expect(warnings).to_have_text([killed])
+        await expect(page.locator("#announce")).to_contain_text(f"demo: {killed}")
+        await say(3, killed, size_bytes=30 * GB, free_bytes=0, full=True, message="it is full")
+        await expect(demo).to_contain_text("Disk: 30 GB of 30 GB used, full")
+        await expect(warnings).to_have_text([killed, "It is full."])
+        for selector in (".volume", ".warnings li"):
+            for scheme in ("dark", "light"):
+                await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+                assert await page.locator(selector).first.evaluate(_CONTRAST) >= 4.5
 
 
 async def test_errors_are_shown_as_the_server_says_them(folder: Path) -> None:
