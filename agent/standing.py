@@ -9,6 +9,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from agent.inside.command import script
+from agent.root.hidden import Command
 from agent.root.launching import CODE
 from agent.root.paths import is_within
 from agent.root.plan import Wishes, folders_to_empty, plan
@@ -44,6 +46,7 @@ def plan_root(
         work=f"{active}/work",
         platform_folders=real_paths((*spec.root.hidden, state_folder, *own_folders())),
         carried=real_paths(spec.root.carried),
+        commands=(Command("studio", script()),),
         given=given,
         own_network=own_network,
         graphics=engine == "container",

@@ -58,6 +58,8 @@ _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
+_ARGUMENTS_START = 45  # arg_start and arg_end in proc_pid_stat(5), counted behind the name
+_ARGUMENTS_END = 46
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -217,8 +219,17 @@ def refuse_inspection() -> None:
 
 
 def set_process_name(name: str) -> None:
-    """Name this process in `ps`: PR_SET_NAME."""
+    """Name this process in `ps`, with and without arguments: PR_SET_NAME, proc_pid_cmdline(5).
+
+    The arguments are written over where the kernel reads them; moving that place would take a
+    capability. Needs the host's /proc.
+    """
     _checked(_libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0), "PR_SET_NAME")
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[_ARGUMENTS_START]), int(fields[_ARGUMENTS_END])
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, name.encode(), min(len(name.encode()), end - start - 1))
 
 
 def join_new_session_keyring() -> None:
