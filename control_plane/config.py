@@ -180,7 +180,10 @@ def volume_limits(environ: Mapping[str, str] = os.environ) -> VolumeLimits:
                 sizes[name] = parse_size(text)
             except ValueError as error:
                 raise InvalidConfigError(f"{variable}: {error}") from None
-    return msgspec.structs.replace(VolumeLimits(), **sizes)
+    volume = msgspec.structs.replace(VolumeLimits(), **sizes)
+    if problem := problem_of_sizes(volume):
+        raise InvalidConfigError(f"{', '.join(_VOLUME_VARIABLES)}: {problem}")
+    return volume
 
 
 def _parse_listen(text: str) -> tuple[Path | None, str, int | None]:

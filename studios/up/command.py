@@ -7,13 +7,14 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 from urllib.parse import urlsplit
 
 import click
 import uvloop
 
 from common import log
+from control_plane.config import InvalidConfigError, volume_limits
 from control_plane.engines.host_folders import problem_of_carried, work_folder
 from studios.config import DATA_DIR
 from studios.failures import CommandError
@@ -22,6 +23,9 @@ from studios.up import checks, folder, system
 from studios.up.plan import DOMAIN, PORT, WORK_FOLDER, Plan
 from studios.up.rotating_log import RotatingLog
 from studios.up.signals import Wishes
+
+if TYPE_CHECKING:
+    from common.session_spec import VolumeLimits
 
 _WORK_DIR_SCHEMES = ("file", "s3", "gs", "az")
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
@@ -95,6 +99,7 @@ def up(
         work_dir=work_url,
         demo=demo,
         carried=_parse_carried(carried, folder_asked_for.absolute(), work_url),
+        volume=_read_volume(),
     )
     folder.check_not_locked(plan.data_dir)
     for sentence in checks.check_all(plan):
@@ -161,3 +166,10 @@ def _parse_carried(paths: tuple[str, ...], data_dir: Path, work_url: str) -> tup
         if problem := problem_of_carried(path, kept):
             raise click.UsageError(f"--carry: {problem}")
     return tuple(map(Path, paths))
+
+
+def _read_volume() -> VolumeLimits:
+    try:
+        return volume_limits()
+    except InvalidConfigError as error:
+        raise CommandError(str(error)) from None

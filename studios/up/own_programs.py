@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from connect_proxy import config as edge_config, edge
 from control_plane import app
-from control_plane.config import InvalidConfigError, embedded, volume_limits
+from control_plane.config import InvalidConfigError, embedded
 from studios.failures import CommandError
 from studios.up.programs import Keys
 
@@ -30,7 +30,7 @@ def _control_plane(plan: Plan) -> ControlPlaneConfig:
         images_dir=plan.images_dir,
         port=plan.port,
         work_dir=plan.work_dir,
-        volume=volume_limits(),
+        volume=plan.volume,
         carried=plan.carried,
     )
     return replace(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from common.session_spec import VolumeLimits
 
 IMAGES_DIR = Path(__file__).resolve().parents[2] / "images"
 PORT = 9191
@@ -28,6 +30,8 @@ class Plan:
     demo: bool = False
     carried: tuple[Path, ...] = ()
     """Folders of this machine that sessions see."""
+    volume: VolumeLimits = field(default_factory=VolumeLimits)
+    """Sizes of sessions' volumes."""
     images_dir: Path = IMAGES_DIR
 
     @property

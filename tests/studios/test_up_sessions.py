@@ -91,19 +91,30 @@ async def served(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> ControlPlaneCon
 async def test_control_plane_is_told_of_both(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("STUDIO_VOLUME_LIMIT", "10 GB")
-    plan = Plan(data_dir=tmp_path, work_dir="file:///srv/work", carried=(tmp_path,))
+    sizes = VolumeLimits(limit_bytes=10 * 1024**3)
+    plan = Plan(data_dir=tmp_path, work_dir="file:///w", carried=(tmp_path,), volume=sizes)
     config = await served(monkeypatch, plan)
     assert config.carried == (tmp_path,)
-    assert config.volume == VolumeLimits(limit_bytes=10 * 1024**3)
+    assert config.volume == sizes
 
 
-async def test_sizes_that_can_not_be_are_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+async def test_sizes_come_from_the_environment(
+    studios: Studios, plans: list[Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("STUDIO_VOLUME_LIMIT", "1 GB")
-    with pytest.raises(CommandError, match="over the limit of 1 GB"):
-        await served(monkeypatch, Plan(data_dir=tmp_path, work_dir="file:///srv/work"))
+    monkeypatch.setenv("STUDIO_VOLUME_LIMIT", "10 GB")
+    assert (await studios("up")).exit_code == 0
+    assert plans[0].volume == VolumeLimits(limit_bytes=10 * 1024**3)
+
+
+@pytest.mark.parametrize("size", ["1 GB", "a lot"])
+async def test_sizes_that_can_not_be_are_one_sentence_and_nothing_made(
+    studios: Studios, plans: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    monkeypatch.setenv("STUDIO_VOLUME_LIMIT", size)
+    result = await studios("up")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "STUDIO_VOLUME_LIMIT" in result.stderr
+    assert (plans, os.listdir(tmp_path)) == ([], [])
 
 
 async def test_folder_that_went_away_is_one_sentence(tmp_path: Path) -> None:
