@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CONNECTIONS_MAX = 16
 """A person uses one. What is held costs the agent a thread, some 50 kB."""
 PARTS_MAX = 16
-"""Clients send a head at once. One that sends single bytes costs a wake-up of the agent for each."""
+"""Clients send a head at once. One that sends single bytes costs a wake-up of a thread for each."""
 CALL_SECONDS_MAX = 10.0
 PAUSE_SECONDS = 0.02
 """Between two connections: a flood of them takes some per cent of a core, not the loop."""
