@@ -123,8 +123,17 @@ class Starter:
             return
         try:
             os.killpg(order.pid, order.signal)
+        except ProcessLookupError:
+            self._signal_leader(order)
         except OSError:
-            return  # it ended, and whatever was left of its group
+            return
+
+    def _signal_leader(self, order: Forward) -> None:
+        """It leads no group yet; or it has ended, is not reaped, and its group is gone."""
+        try:
+            os.kill(order.pid, order.signal)
+        except OSError:
+            return
 
     def _signal_all(self, order: SignalAll) -> None:
         # "All" are all of the pid namespace: in a helper's, which is the host's, the whole machine.
