@@ -21,7 +21,14 @@ The edge and the byte path:
 
 The agent:
 - `agent_rig`           an agent with its surroundings
+- `plain_ground`        plain processes for what stands on a session's ground
+- `ground_contract`     what every ground promises
+- `enter_contract`      what it promises to programs that come from outside
+- `ground_stand`        where that is tried
+- `ground_life`         both grounds, each in a process of its own
+- `seen_session`        a session as the host sees it, and what is left of one
 - `fake_control_plane`  a control plane, as the agent sees it
+- `exec_client`         a client of `studios exec` that is led by the hand
 - `session_rig`         session roots on the real kernel, and what they leave
 - `root_agent`          the agent's stand-in that makes them
 - `attempts`            scripts that try to get out

@@ -1,4 +1,9 @@
-"""Small tools for the agent to supervise, a spec for them, and agents in processes of their own."""
+"""Small tools for the agent to supervise, a spec for them, and agents in processes of their own.
+
+A tool runs either on a plain ground, in a folder of this machine (`tool_spec`), or in a session
+(`session_tool`), which sees another `/`: nothing below /tmp, nothing of the project. A *place* is a
+folder that it does see: see `place` in tests/agent/conftest.py.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import os
 import socket
 import sys
 import time
+import zlib
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +22,11 @@ from agent.proctable import read_process
 from common.ids import SessionId
 from common.session_spec import (
     SPEC_VERSION,
+    RootSpec,
     SessionSettings,
     SessionSpec,
     ToolSpec,
+    VolumeLimits,
     WorkDirectory,
 )
 from common.wire import encode
@@ -29,6 +37,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 ROOT = Path(__file__).parent.parent.parent
+SESSION_PYTHON = "/usr/bin/python3"  # the environment that runs the tests is hidden from sessions
+SMALL_VOLUME = VolumeLimits(
+    initial_bytes=256 * 1024**2,
+    free_bytes_min=64 * 1024**2,
+    step_bytes=128 * 1024**2,
+    limit_bytes=640 * 1024**2,
+)
 
 SERVE = """
 import http.server, os, signal, sys, time
@@ -52,23 +67,34 @@ def free_port() -> int:
 
 
 def tool_spec(folder: Path, source: str, *, readiness_seconds: float = 30.0) -> ToolSpec:
-    """Return a tool that runs `source`, after SERVE."""
+    """Return a tool that runs `source`, after SERVE, as a plain process in `folder`/workspace."""
+    return _tool(sys.executable, folder, source, str(folder / "workspace"), readiness_seconds)
+
+
+def session_tool(place: Path, source: str, *, readiness_seconds: float = 30.0) -> ToolSpec:
+    """Return a tool that runs `source`, after SERVE, in a session that sees `place`."""
+    return _tool(SESSION_PYTHON, place, source, "/workspace", readiness_seconds)
+
+
+def _tool(
+    python: str, folder: Path, source: str, working_directory: str, readiness_seconds: float
+) -> ToolSpec:
     program = folder / "tool.py"
     program.write_text(SERVE + source, encoding="utf-8")
-    workspace = folder / "workspace"
     return ToolSpec(
         name="Tool",
-        command=(sys.executable, str(program)),
+        command=(python, str(program)),
         port=free_port(),
-        working_directory=str(workspace),
+        working_directory=working_directory,
         readiness_timeout_seconds=readiness_seconds,
     )
 
 
 def session_spec(folder: Path, tool: ToolSpec, *, url: str, grace_seconds: float) -> SessionSpec:
+    """Return a spec for the session that belongs to `folder`, and keeps its state in it."""
     return SessionSpec(
         version=SPEC_VERSION,
-        session_id=SessionId("1234abcd"),
+        session_id=session_id(folder),
         run_number=RUN,
         studio_name="demo",
         control_plane_url=url,
@@ -80,8 +106,15 @@ def session_spec(folder: Path, tool: ToolSpec, *, url: str, grace_seconds: float
         environment={"GREETING": "hello"},
         host_state_dir=str(folder / "state"),
         work_directory=WorkDirectory(url=f"file://{folder}/work"),
+        volume=SMALL_VOLUME,
+        root=RootSpec(image="host"),
         settings=SessionSettings(stop_grace_seconds=grace_seconds),
     )
+
+
+def session_id(folder: Path) -> SessionId:
+    """Return an id of its own for each folder: cgroups of this machine are named after it."""
+    return SessionId(f"{zlib.crc32(os.fsencode(folder)):08x}")
 
 
 async def until(condition: Callable[[], object], *, what: str, seconds: float = 20.0) -> None:
@@ -136,7 +169,10 @@ class AgentProcess:
 
 @asynccontextmanager
 async def running_agent(folder: Path, spec: bytes | SessionSpec) -> AsyncIterator[AgentProcess]:
-    """Start an agent with this spec; it is killed at the end if the test left it running."""
+    """Start an agent with this spec; it is killed at the end if the test left it running.
+
+    `folder` is where its spec and its log are put.
+    """
     data = spec if isinstance(spec, bytes) else encode(spec)
     path = folder / "spec.json"
     path.touch(mode=0o600)

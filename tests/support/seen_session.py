@@ -1,0 +1,102 @@
+"""A session as this machine sees it from outside, and what is left of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.root.namespaces import socket_within
+from agent.session_record import SessionRecord
+from common.wire import decode
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+    from common.ids import SessionId
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+class SeenSession:
+    """A session that lives now, seen through its first process."""
+
+    def __init__(self, state: Path) -> None:
+        """`state` is its folder on the host; its agent has reported that it runs."""
+        note = decode((state / "session.pid").read_bytes(), SessionRecord)
+        self.first_pid = note.pid
+        self._pid_namespace = os.readlink(f"/proc/{note.pid}/ns/pid")
+
+    def path(self, inside: str) -> Path:
+        """Return where the host finds what the session calls `inside`. Not across links."""
+        return Path(f"/proc/{self.first_pid}/root{inside}")
+
+    def pids(self) -> list[int]:
+        """Return the host's pids of all that live in it, the first process included."""
+        return [pid for pid in _all_pids() if self._holds(pid)]
+
+    def host_pid(self, inside: int) -> int:
+        """Return the host's pid of the process that the session calls `inside`."""
+        found = [pid for pid in self.pids() if _innermost_pid(pid) == inside]
+        assert len(found) == 1, f"process {inside} of the session: {found}"
+        return found[0]
+
+    def socket(self, address_info: object = None) -> socket.socket:
+        """Return a new socket in its network; also usable as aiohttp's socket factory."""
+        del address_info
+        network = os.open(f"/proc/{self.first_pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            found = socket_within(network)
+        finally:
+            os.close(network)
+        found.setblocking(False)
+        return found
+
+    def _holds(self, pid: int) -> bool:
+        try:
+            return os.readlink(f"/proc/{pid}/ns/pid") == self._pid_namespace
+        except OSError:  # it has ended
+            return False
+
+
+def left_of(place: Path) -> list[str]:
+    """Return mounts, in any namespace, and loop devices of sessions that live in `place`.
+
+    A process of a session is seen by the mounts it has.
+    """
+    return [*_mounts(place), *_loop_devices(place)]
+
+
+def cgroups_of(session_id: SessionId) -> list[Path]:
+    return list(_CGROUPS.rglob(f"studios-{session_id}"))
+
+
+def _mounts(place: Path) -> Iterator[str]:
+    for pid in _all_pids():
+        with contextlib.suppress(OSError):
+            table = Path(f"/proc/{pid}/mountinfo").read_text(errors="replace")
+            for line in table.splitlines():
+                if str(place) in line:
+                    yield f"{pid}: {line}"
+
+
+def _loop_devices(place: Path) -> Iterator[str]:
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            text = backing.read_text()
+            if str(place) in text:
+                yield f"{backing.parts[3]}: {text.strip()}"
+
+
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def _innermost_pid(pid: int) -> int | None:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                return int(line.split()[-1])
+    return None
