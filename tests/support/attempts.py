@@ -20,9 +20,16 @@ def shell(command): return subprocess.run(["sh", "-c", command], capture_output=
 """
 
 
+def script_of(attempt: str, words: dict[str, str]) -> str:
+    """Put the names of targets into an attempt, which has them as WORDS."""
+    for word in sorted(words, key=len, reverse=True):
+        attempt = attempt.replace(word, words[word])
+    return PRELUDE + attempt
+
+
 def outside(script: str, *, namespaces: bool = False) -> Result:
     command = [PYTHON, "-I", "-c", script]
     if namespaces:  # so that what works leaves nothing behind
-        command = ["unshare", "--mount", "--propagation", "private", *command]
+        command = ["unshare", "--mount", "--uts", "--propagation", "private", *command]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     return Result(done.returncode, done.stdout + done.stderr)

@@ -26,15 +26,22 @@ class Targets:
     secret: str
     secret_file: Path
     victim_pid: int
+    volume: Path
+    image: Path
     disk: Path
     disk_numbers: tuple[int, int]
     disk_magic: str
     socket_path: Path
+    visible_socket: Path
+    engine_socket: Path
     abstract_name: str
     mount: Path
     terminal: str
     shared_memory: Path
     shared_segment: int
+    semaphores: int
+    messages: int
+    message_queue: str
     handle: str
 
     def words(self) -> dict[str, str]:
@@ -43,16 +50,23 @@ class Targets:
             "SECRET": self.secret,
             "SECRET_FILE": str(self.secret_file),
             "VICTIM": str(self.victim_pid),
+            "VOLUME": str(self.volume),
+            "IMAGE": str(self.image),
             "DISK": str(self.disk),
             "MAJOR": str(self.disk_numbers[0]),
             "MINOR": str(self.disk_numbers[1]),
             "MAGIC": self.disk_magic,
             "SOCKET": str(self.socket_path),
+            "VISIBLE": str(self.visible_socket),
+            "ENGINE": str(self.engine_socket),
             "ABSTRACT": self.abstract_name,
             "MOUNT": str(self.mount),
             "TERMINAL": self.terminal,
             "SHARED_MEMORY": str(self.shared_memory),
             "SEGMENT": str(self.shared_segment),
+            "SEMAPHORES": str(self.semaphores),
+            "MESSAGES": str(self.messages),
+            "QUEUE": self.message_queue,
             "HANDLE": self.handle,
         }
 
@@ -61,30 +75,38 @@ class Targets:
 def made_targets(session: SessionRig, folder: Path) -> Iterator[Targets]:
     """Make them all; none is left afterwards."""
     with contextlib.ExitStack() as closing:
-        disk, numbers, magic = _disk(closing, folder)
+        image = session.folder / "volume.img"
+        disk, numbers, magic = _disk(closing, image)
         secret_file = session.folder / "secret"
         yield Targets(
             agent_pid=session.pid,
             secret=session.secret,
             secret_file=secret_file,
             victim_pid=_victim(closing),
+            volume=session.volume,
+            image=image,
             disk=disk,
             disk_numbers=numbers,
             disk_magic=magic,
             socket_path=_listen(closing, str(session.folder / "engine.sock")),
+            visible_socket=_listen(closing, str(folder / "visible.sock")),
+            engine_socket=_listen(closing, f"/run/studios-test-{secrets.token_hex(4)}.sock"),
             abstract_name=_listen_abstract(closing),
             mount=_mount(closing, folder),
             terminal=_terminal(closing),
             shared_memory=_shared_memory(closing),
-            shared_segment=_shared_segment(closing),
+            shared_segment=_made(closing, "shmget", 4096, remove=("shmctl", 0)),
+            semaphores=_made(closing, "semget", 1, remove=("semctl", 0, 0)),
+            messages=_made(closing, "msgget", remove=("msgctl", 0)),
+            message_queue=_message_queue(closing),
             handle=_handle(secret_file),
         )
 
 
-def _disk(closing: contextlib.ExitStack, folder: Path) -> tuple[Path, tuple[int, int], str]:
+def _disk(closing: contextlib.ExitStack, image: Path) -> tuple[Path, tuple[int, int], str]:
     magic = f"magic-{secrets.token_hex(8)}"
-    image = folder / "studios-disk.img"
     image.write_bytes(magic.encode().ljust(1 << 20, b"\0"))
+    closing.callback(image.unlink)
     attach = ["losetup", "--find", "--show", str(image)]
     device = subprocess.run(attach, capture_output=True, text=True, check=True).stdout.strip()
     closing.callback(subprocess.run, ["losetup", "--detach", device], check=True)
@@ -102,6 +124,7 @@ def _victim(closing: contextlib.ExitStack) -> int:
 def _listen(closing: contextlib.ExitStack, path: str) -> Path:
     listener = closing.enter_context(socket.socket(socket.AF_UNIX))
     listener.bind(path)
+    closing.callback(os.unlink, path)
     listener.listen()
     return Path(path)
 
@@ -139,12 +162,26 @@ def _shared_memory(closing: contextlib.ExitStack) -> Path:
     return path
 
 
-def _shared_segment(closing: contextlib.ExitStack) -> int:
-    libc = ctypes.CDLL(None)
-    segment = libc.shmget(0, 4096, 0o1600)
-    assert segment >= 0
-    closing.callback(libc.shmctl, segment, 0, None)
-    return int(segment)
+def _made(
+    closing: contextlib.ExitStack, make: str, *size: int, remove: tuple[str, *tuple[int, ...]]
+) -> int:
+    """Make something of System V's, open to everybody; return its number."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = int(getattr(libc, make)(0, *size, 0o1666))
+    assert number >= 0, os.strerror(ctypes.get_errno())
+    name, *arguments = remove
+    closing.callback(getattr(libc, name), number, *arguments, None)
+    return number
+
+
+def _message_queue(closing: contextlib.ExitStack) -> str:
+    name = f"/studios-test-{secrets.token_hex(4)}"
+    libc = ctypes.CDLL(None, use_errno=True)
+    queue = libc.mq_open(name.encode(), os.O_CREAT | os.O_RDWR, 0o666, None)
+    assert queue >= 0, os.strerror(ctypes.get_errno())
+    closing.callback(libc.mq_unlink, name.encode())
+    closing.callback(os.close, queue)
+    return name.removeprefix("/")
 
 
 def _handle(path: Path) -> str:

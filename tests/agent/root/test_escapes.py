@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.attempts import PRELUDE, PYTHON, REACHED, outside
+from tests.support.attempts import PRELUDE, PYTHON, REACHED, outside, script_of
 from tests.support.escape_targets import Targets, made_targets
 
 if TYPE_CHECKING:
@@ -71,9 +71,24 @@ for place in ('/', '/etc/hosts', '/dev/null'):
 """,
     # other processes and what they share
     "signalling a process": "os.kill(VICTIM, 0); reached()",
+    "signalling a process by a descriptor": """
+pidfd, _ = call(434, VICTIM, 0)
+if call(424, pidfd, 0, None, 0)[0] == 0: reached()
+""",
+    "limiting a process": """
+import resource
+resource.prlimit(VICTIM, resource.RLIMIT_NOFILE); reached()
+""",
+    "slowing a process down": "os.sched_setaffinity(VICTIM, os.sched_getaffinity(0)); reached()",
     "reading a process": "if open('/proc/VICTIM/environ').read(1): reached()",
     "a socket in the file system": """
 socket.socket(socket.AF_UNIX).connect('SOCKET'); reached()
+""",
+    "a socket that the image shows": """
+socket.socket(socket.AF_UNIX).connect('VISIBLE'); reached()
+""",
+    "a container engine's socket": """
+socket.socket(socket.AF_UNIX).connect('ENGINE'); reached()
 """,
     "a socket with an abstract name": """
 socket.socket(socket.AF_UNIX).connect('\\0ABSTRACT'); reached()
@@ -84,65 +99,47 @@ socket.socket(socket.AF_UNIX).connect('\\0ABSTRACT'); reached()
 libc.shmat.restype = ctypes.c_long
 if libc.shmat(SEGMENT, None, 0o10000) != -1: reached()
 """,
+    "semaphores": "if libc.semctl(SEMAPHORES, 0, 12, None) >= 0: reached()",
+    "messages": "if libc.msgctl(MESSAGES, 2, ctypes.create_string_buffer(256)) == 0: reached()",
+    "a message queue": "if call(240, b'QUEUE', os.O_RDONLY, 0, None)[0] >= 0: reached()",
     "a mount of the host": "if open('MOUNT/file').read(): reached()",
     # disks
-    **{
-        f"a disk through a node in {place}": f"""
-node = '{place}/studios-test-node'
-os.mknod(node, 0o60600, os.makedev(MAJOR, MINOR))
-try:
-    if os.read(os.open(node, os.O_RDONLY), 200).startswith(b'MAGIC'): reached()
-finally:
-    os.unlink(node)
-"""
-        for place in ("/var/tmp", "/root")
-    },
     "a disk through the host's node": """
 if os.read(os.open('DISK', os.O_RDONLY), 200).startswith(b'MAGIC'): reached()
 """,
-    "loop devices": "os.open('/dev/loop-control', os.O_RDWR); reached()",
-    # the kernel
-    "core_pattern": "open('/proc/sys/kernel/core_pattern', 'r+'); reached()",
-    "any kernel setting": "open('/proc/sys/vm/overcommit_memory', 'r+'); reached()",
-    "the kernel's log": """
-if os.read(os.open('/dev/kmsg', os.O_RDONLY | os.O_NONBLOCK), 9000): reached()
+    "the file of a volume": """
+if os.read(os.open('IMAGE', os.O_RDONLY), 200).startswith(b'MAGIC'): reached()
 """,
-    "kernel log by syslog": "if call(103, 10, 0, 0)[0] > 0: reached()",
-    "kernel page tables": "if len(open('/proc/kpageflags', 'rb', 0).read(8)) == 8: reached()",
-    "settings in /sys": "open('/sys/kernel/mm/transparent_hugepage/enabled', 'r+'); reached()",
-    "cgroups in /sys": """
-for folder, _, files in os.walk('/sys/fs/cgroup'):
-    if 'cgroup.procs' in files: open(f'{folder}/cgroup.procs', 'r+'); reached(); break
+    # the layers that the root is made of
+    "the upper directory": "if 'upper' in os.listdir('VOLUME'): reached()",
+    "a hidden folder, removed and made again": """
+try: os.rmdir(os.path.dirname('SECRET_FILE'))
+except OSError: pass  # outside it is not empty
+os.makedirs(os.path.dirname('SECRET_FILE'), exist_ok=True)
+if open('SECRET_FILE').read() == 'SECRET': reached()
 """,
-    "interrupts in /proc": "open('/proc/irq/default_smp_affinity', 'r+'); reached()",
-    # rights
-    "a hidden attribute of overlays": """
-os.makedirs('/var/tmp/studios-test-opaque', exist_ok=True)
-try: os.setxattr('/var/tmp/studios-test-opaque', 'trusted.studios', b'y'); reached()
-finally: os.rmdir('/var/tmp/studios-test-opaque')
+    "a whiteout": """
+os.mknod('/var/tmp/studios-test-whiteout', 0o20000, 0)
+os.unlink('/var/tmp/studios-test-whiteout'); reached()
 """,
-    "the clock": "if call(227, 99, None)[1] == errno.EINVAL: reached()",
-    "restarting": "if call(169, 0, 0, 0, 0)[1] == errno.EINVAL: reached()",
-    "more processor time": "os.setpriority(os.PRIO_PROCESS, 0, -5); reached()",
-    "a network of its own": "if libc.unshare(0x40000000) == 0: reached()",
-    "interfaces": "if shell('ip link add studios-test type dummy; ip link set lo mtu 60000; '"
-    "'ip link set lo mtu 65536') == 0: reached()",
-    # not divided by namespaces
-    "a keyring": "if call(248, b'user', b'studios-test', b'x', 1, -3)[0] > 0: reached()",
-    "io_uring": "if call(425, 1, ctypes.create_string_buffer(120))[0] >= 0: reached()",
-    "userfaultfd": "if call(323, 0)[0] >= 0: reached()",
-    "bpf": """
-arguments = ctypes.create_string_buffer(struct.pack('IIIII', 1, 4, 4, 1, 0), 72)
-if call(321, 0, arguments, 72)[0] >= 0: reached()
-""",
-    "perf": """
-arguments = ctypes.create_string_buffer(struct.pack('IIQ', 1, 112, 0), 112)
-if call(298, arguments, 0, -1, -1, 0)[0] >= 0: reached()
-""",
-    "sockets to the machine below": "socket.socket(40, socket.SOCK_STREAM); reached()",
+    **{
+        f"the attribute {name}": f"""
+os.makedirs('/var/tmp/studios-test-folder', exist_ok=True)
+try: os.setxattr('/var/tmp/studios-test-folder', '{name}', b'y'); reached()
+finally: os.rmdir('/var/tmp/studios-test-folder')
+"""
+        for name in (
+            "trusted.studios",
+            "trusted.overlay.opaque",
+            "trusted.overlay.redirect",
+            "trusted.overlay.metacopy",
+        )
+    },
 }
 
 MOUNT_ATTEMPTS = {
+    "mounting the cgroups": "if libc.mount(b'c', b'/mnt', b'cgroup2', 0, None) == 0: reached()",
+    "mounting /proc afresh": "if libc.mount(b'p', b'/mnt', b'proc', 0, None) == 0: reached()",
     "mounting a file system": "if libc.mount(b't', b'/mnt', b'tmpfs', 0, None) == 0: reached()",
     "binding a folder": "if libc.mount(b'/etc', b'/mnt', None, 4096, None) == 0: reached()",
     "unmounting": "if libc.umount2(UNMOUNT, 2) == 0: reached()",
@@ -168,10 +165,30 @@ if child > 0: os.waitpid(child, 0); reached()
 }
 
 
-def script_of(attempt: str, words: dict[str, str]) -> str:
-    for word in sorted(words, key=len, reverse=True):
-        attempt = attempt.replace(word, words[word])
-    return PRELUDE + attempt
+NODES = """
+for place in PLACES:
+    node = f'{place}/studios-test-node'
+    try: os.mknod(node, 0o60600, os.makedev(MAJOR, MINOR))
+    except OSError: continue
+    print('made')
+    try:
+        if os.read(os.open(node, os.O_RDONLY), 200).startswith(b'MAGIC'): reached()
+    except OSError: pass
+    finally: os.unlink(node)
+"""
+
+CHARACTER_NODES = (
+    PRELUDE
+    + """
+for major, minor in ((1, 1), (1, 4), (1, 11), (10, 200), (10, 229), (10, 232), (10, 237)):
+    node = 'PLACE/studios-test-node'
+    os.mknod(node, 0o20600, os.makedev(major, minor))
+    print('made')
+    try: os.close(os.open(node, os.O_RDONLY | os.O_NONBLOCK)); reached()
+    except OSError: pass
+    finally: os.unlink(node)
+"""
+)
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)
@@ -198,38 +215,25 @@ def test_attempt_on_mounts_fails_inside_and_works_outside(name: str, session: Se
         assert REACHED not in session.run_python(PRELUDE + script).output, target
 
 
-@pytest.mark.parametrize(
-    ("name", "number", "arguments"),
-    [
-        ("init_module", 175, "b'', 0, b''"),
-        ("finit_module", 313, "-1, b'', 0"),
-        ("delete_module", 176, "b'studios-none', 0"),
-        ("kexec_load", 246, "0, 99, 0, 0"),
-        ("kexec_file_load", 320, "-1, -1, 0, b'', 99"),
-        ("swapon", 167, "b'/studios-none', 0"),
-        ("acct", 163, "b'/studios-none'"),
-        ("move_mount", 429, "-1, b'', -1, b'', 0"),
-        ("quotactl", 179, "0, b'/studios-none', 0, 0"),
-    ],
-)
-def test_call_is_refused_by_the_filter(
-    name: str, number: int, arguments: str, session: SessionRig
+def test_disk_cannot_be_opened_by_a_node_of_one_s_own_anywhere(
+    session: SessionRig, targets: Targets, folder: Path
 ) -> None:
-    """Some kernels have no such call for anybody: outside it fails otherwise than with EPERM."""
-    script = PRELUDE + f"print(errno.errorcode[call({number}, {arguments})[1]])"
-    assert outside(script).output.strip() not in {"EPERM", ""}
-    assert session.run_python(script).output.strip() == "EPERM"
+    """Wherever a node can be made, in all that is mounted now."""
+    control = outside(script_of(NODES, targets.words()).replace("PLACES", f"[{str(folder)!r}]"))
+    assert control.output == f"made\n{REACHED}\n"
+    places = "[line.split()[4] for line in open('/proc/self/mountinfo')] + ['/tmp', '/root']"
+    inside = session.run_python(script_of(NODES, targets.words()).replace("PLACES", places))
+    assert inside.output.count("made") >= 4, inside
+    assert REACHED not in inside.output
 
 
-def test_sockets_of_the_kernel_s_ciphers_do_not_exist(session: SessionRig) -> None:
-    script = PRELUDE + "print(errno.errorcode.get(call(41, 38, 5, 0)[1]))"
-    assert outside(script).output.strip() != "ENOSYS"
-    assert session.run_python(script).output.strip() == "ENOSYS"
-
-
-def test_calls_that_nobody_has_judged_do_not_exist(session: SessionRig) -> None:
-    script = PRELUDE + "print(errno.errorcode[call(999)[1]], errno.errorcode[call(435, 0, 0)[1]])"
-    assert session.run_python(script).output.split() == ["ENOSYS", "ENOSYS"]
+def test_node_of_one_s_own_opens_no_device_of_the_kernel_s(session: SessionRig) -> None:
+    """The kernel's log, loop devices, FUSE, another machine's memory: as far as there are some."""
+    control = outside(CHARACTER_NODES.replace("PLACE", "/dev"))
+    inside = session.run_python(CHARACTER_NODES.replace("PLACE", "/var/tmp"))
+    assert control.output.count(REACHED) >= 2, control
+    assert inside.output.count("made") == control.output.count("made")
+    assert REACHED not in inside.output
 
 
 def test_python_of_the_tests_is_the_machine_s() -> None:
