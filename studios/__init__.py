@@ -6,6 +6,7 @@ the whole system.
 - `__main__`      the commands, and the end of every error
 - `commands`      what one types, a small module each
 - `up`            `studios up`
+- `exec`          the person's end of `studios exec`
 - `client`        the API as methods
 - `transport`     one request and its answer; every error translated
 - `shapes`        what the API answers

@@ -17,6 +17,7 @@ import click
 from common.templates import CONNECT_VERSION
 from studios.commands.adding import add
 from studios.commands.doctor import doctor
+from studios.commands.exec import exec_command
 from studios.commands.lifecycle import delete, extend, start, stop
 from studios.commands.listing import list_studios, templates, view
 from studios.commands.login import login
@@ -66,7 +67,8 @@ def cli() -> None:
 
 
 for command in (
-    up, login, list_studios, view, add, start, stop, extend, delete, templates, logs, users, doctor
+    up, login, list_studios, view, add, start, stop, extend, delete, templates, logs,
+    exec_command, users, doctor
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -128,6 +128,12 @@ class Client:
         async with self._transport.stream(grant.url, token=grant.token, query=query) as pieces:
             yield pieces
 
+    async def exec_grant(self, studio: Studio) -> tuple[str, str]:
+        """Return where one command can be run in a session, and the token for it."""
+        path = f"{_studio(studio.session_id)}/token"
+        grant = await self._transport.call("POST", path, ScopedToken, body=Scope(scope="exec"))
+        return grant.url, grant.token
+
     async def kept_log(self, studio: Studio, *, tail: int) -> bytes:
         """Return what was kept of the log of a session that is over; empty when nothing was."""
         try:

@@ -32,6 +32,8 @@ class Settings:
     """SSH_CONNECTION: `client-address client-port server-address server-port`, or empty."""
     user: str
     """The person's account on this machine, for the `ssh` line we print."""
+    terminal_type: str = ""
+    """TERM: what the person's terminal understands; empty when not set."""
 
 
 def parse(environ: Mapping[str, str]) -> Settings:
@@ -44,6 +46,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         data_dir=Path(environ.get("STUDIOS_DATA_DIR") or DATA_DIR),
         ssh_connection=environ.get("SSH_CONNECTION", ""),
         user=environ.get("SUDO_USER") or environ.get("USER") or environ.get("LOGNAME") or "root",
+        terminal_type=environ.get("TERM", ""),
     )
 
 

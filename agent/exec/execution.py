@@ -76,7 +76,7 @@ class Execution:
         self._is_held = False
         self._order: Order | None = None
         self._program: EnteredProgram | None = None
-        self._early: dict[type[Resize | Signal], Resize | Signal] = {}
+        self._early: dict[type[FromClient], FromClient] = {}
         """What came before there was a program; of each kind the last one counts."""
         self._sink: Sink | None = None
         self._sources: list[Source] = []
@@ -224,11 +224,11 @@ class Execution:
         match message:
             case Stdin(data):
                 self._stdin(data)
+            case StdinEnd() | Resize() | Signal() if self._program is None:
+                self._early[type(message)] = message
             case StdinEnd():
                 if self._sink is not None:
                     self._sink.end()
-            case Resize() | Signal() if self._program is None:
-                self._early[type(message)] = message
             case Resize(rows, columns):
                 self._resize(rows, columns)
             case Signal(name):

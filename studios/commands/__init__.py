@@ -6,6 +6,7 @@
 - `listing`    list, view, templates
 - `adding`     add
 - `logs`       logs
+- `exec`       exec
 - `doctor`     doctor
 - `login`      login, and one-time links for the browser
 - `users`      users list, add, role, remove
