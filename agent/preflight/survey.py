@@ -71,7 +71,7 @@ def survey(state_dir: Path, image: Image, carried: Collection[str]) -> Facts:
         programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=PROGRAM_PATH)),
         has_seccomp_library=_has_seccomp_library(),
         place=_place(state_dir, mounts),
-        separate=separate_folders(mounts, [*carried, str(state_dir)]) if image == "host" else (),
+        separate=_separate(mounts, [*carried, str(state_dir)]) if image == "host" else (),
     )
 
 
@@ -182,6 +182,11 @@ def _place(state_dir: Path, mounts: Sequence[Mount]) -> Place:
         free_bytes=room.f_bavail * room.f_frsize,
         has_volume=has_volume,
     )
+
+
+def _separate(mounts: Sequence[Mount], known: Collection[str]) -> tuple[str, ...]:
+    """Leave out single files: beneath them sessions see what the image has there."""
+    return tuple(path for path in separate_folders(mounts, known) if os.path.isdir(path))
 
 
 def _limits() -> dict[str, str]:

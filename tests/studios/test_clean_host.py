@@ -66,9 +66,7 @@ class Session:
         point = self.folder / name
         point.mkdir()
         run("mount", "-t", "tmpfs", "studios-test", point)
-        self._leaving.callback(
-            subprocess.run, ["umount", "--lazy", point], capture_output=True, check=False
-        )
+        self._leaving.callback(try_to, "umount", "--lazy", point)
         return point
 
     def loop_device(self, image: Path | None = None) -> str:
@@ -76,14 +74,12 @@ class Session:
         with image.open("wb") as file:
             file.truncate(1024**2)
         device = run("losetup", "--find", "--show", image).strip()
-        self._leaving.callback(
-            subprocess.run, ["losetup", "--detach", device], capture_output=True, check=False
-        )
+        self._leaving.callback(try_to, "losetup", "--detach", device)
         return device
 
     def make_cgroup(self) -> Path:
         self.cgroup.mkdir()
-        self._leaving.callback(lambda: self.cgroup.exists() and self.cgroup.rmdir())
+        self._leaving.callback(try_to, "rmdir", self.cgroup)
         return self.cgroup
 
 
@@ -91,8 +87,17 @@ def run(*command: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def is_bound(device: str) -> bool:
-    return Path("/sys/block", device.removeprefix("/dev/"), "loop").exists()
+def try_to(*command: str | Path) -> None:
+    subprocess.run(command, check=False, capture_output=True)
+
+
+def is_bound(device: str, image: Path) -> bool:
+    """Tell if it is bound to that image: others take a number that has become free."""
+    file = Path("/sys/block", device.removeprefix("/dev/"), "loop", "backing_file")
+    try:
+        return file.read_text().strip() == str(image)
+    except OSError:
+        return False
 
 
 @pytest.fixture
@@ -172,7 +177,7 @@ def test_what_a_crash_left_is_shown_and_removed(data_dir: Path, session: Session
     code, _, said = clean_host("--end", "--data-dir", data_dir)
     assert (code, said) == (0, "")
     assert not any(point.is_mount() for point in points)
-    assert not is_bound(device)
+    assert not is_bound(device, session.image)
     assert not cgroup.exists()
     assert session.image.exists()
 
@@ -183,14 +188,15 @@ def test_what_is_not_of_a_session_of_that_folder_stays(data_dir: Path, session: 
         leaving.callback(other.close)
         point, device, cgroup = other.mount("volume"), other.loop_device(), other.make_cgroup()
         own_disk = session.mount("archive")  # somebody's own, in a session's folder
-        own_image = session.loop_device(session.folder / "somebody-elses.img")
+        own_image = session.folder / "somebody-elses.img"
+        own_device = session.loop_device(own_image)
         inhabited = session.make_cgroup()
         (inhabited / "cgroup.procs").write_text(str(other.process().pid))
         assert clean_host("--end", "--data-dir", data_dir)[1].startswith("Nothing of ")
         assert point.is_mount()
         assert own_disk.is_mount()
-        assert is_bound(device)
-        assert is_bound(own_image)
+        assert is_bound(device, other.image)
+        assert is_bound(own_device, own_image)
         assert cgroup.exists()
         assert inhabited.exists()
         other.close()
@@ -220,10 +226,10 @@ def test_sessions_of_a_studios_up_that_runs_are_ended_only_when_asked_for(
         assert code == 1
         assert "IN_USE=1" in said
         assert first.poll() is None
-        assert is_bound(device)
+        assert is_bound(device, session.image)
         assert clean_host("--end", "--in-use", "--data-dir", data_dir)[0] == 0
     assert first.wait(SECONDS_MAX) != 0
-    assert not is_bound(device)
+    assert not is_bound(device, session.image)
 
 
 def test_an_empty_folder_name_is_refused() -> None:
