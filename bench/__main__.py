@@ -6,20 +6,39 @@ import argparse
 import asyncio
 import signal
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import uvloop
 
-from bench import proxy, transfer, websocket
-from bench.machine import peer_versions, this_machine
+from bench import files, idle, proxy, start, transfer, websocket
+from bench.machine import peer_versions, session_versions, this_machine
 from bench.processes import BenchError
 from bench.results import RESULTS, Provenance, publish, section
 from common.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
-BENCHMARKS = {"proxy": proxy.run, "transfer": transfer.run, "websocket": websocket.run}
+    from bench.results import Findings
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """What measures, and what says which versions of what were measured."""
+
+    run: Callable[[int, float, Callable[[str], None]], Awaitable[Findings]]
+    versions: Callable[[], Awaitable[str]]
+
+
+BENCHMARKS = {
+    "proxy": Benchmark(proxy.run, peer_versions),
+    "transfer": Benchmark(transfer.run, peer_versions),
+    "websocket": Benchmark(websocket.run, peer_versions),
+    "start": Benchmark(start.run, session_versions),
+    "files": Benchmark(files.run, session_versions),
+    "idle": Benchmark(idle.run, session_versions),
+}
 
 ROUNDS_DEFAULT = 5
 SECONDS_DEFAULT = 10.0
@@ -36,8 +55,9 @@ async def _run(names: Sequence[str], rounds: int, seconds: float, *, is_dry: boo
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     for name in names:
-        machine, versions = this_machine(), await peer_versions()
-        findings = await BENCHMARKS[name](rounds, seconds, _say)
+        benchmark = BENCHMARKS[name]
+        machine, versions = this_machine(), await benchmark.versions()
+        findings = await benchmark.run(rounds, seconds, _say)
         command = f"python -m bench {name} --rounds {rounds} --seconds {seconds:g}"
         text = section(findings, Provenance(command, SystemClock().now(), machine, versions))
         print(text)

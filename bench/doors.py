@@ -21,10 +21,15 @@ from typing import TYPE_CHECKING
 from bench import nginx, pace, stand_in
 from bench.exchange import TOOL_BODY, Visitor
 from bench.processes import BenchError, Child, child, find_program, free_port
+from bench.specs import new_session_id
+from common.session_spec import parse
 from common.wire import decode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from common.ids import SessionId
+    from common.session_spec import SessionSpec
 
 OURS = "open studios, two hops"
 NGINX = "nginx"
@@ -144,12 +149,32 @@ async def _node(folder: Path, tool_port: int, stack: AsyncExitStack) -> Door:
 
 
 async def _ours(folder: Path, tool_port: int, stack: AsyncExitStack) -> tuple[Door, Visitor]:
+    edge = await open_edge(folder, new_session_id(), tool_port, stack)
+    command = (sys.executable, "-m", "bench.session", str(folder / stand_in.SPEC_NAME))
+    gateway = await stack.enter_async_context(child("gateway", *command, folder=folder))
+    return Door(OURS, edge.port, {"edge": edge.process, "gateway": gateway}), edge.visitor
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A running edge that knows one session; who may come in, and what the session's agent gets."""
+
+    process: Child
+    port: int
+    visitor: Visitor
+    spec: SessionSpec
+
+
+async def open_edge(
+    folder: Path, session_id: SessionId, tool_port: int, stack: AsyncExitStack
+) -> Edge:
+    """Start an edge, and a stand-in for its control plane, until `stack` ends."""
     port = free_port()
     role = (sys.executable, "-m")
     platform = await stack.enter_async_context(
         child(
             "stand-in",
-            *(*role, "bench.stand_in", str(folder), str(port), str(tool_port)),
+            *(*role, "bench.stand_in", str(folder), session_id, str(port), str(tool_port)),
             folder=folder,
         )
     )
@@ -167,15 +192,9 @@ async def _ours(folder: Path, tool_port: int, stack: AsyncExitStack) -> tuple[Do
         )
     )
     await edge.listening(port)
-    gateway = await stack.enter_async_context(
-        child(
-            "gateway",
-            *(*role, "bench.session", str(folder / stand_in.SPEC_NAME)),
-            folder=folder,
-        )
-    )
-    door = Door(OURS, port, {"edge": edge, "gateway": gateway})
-    return door, decode(await asyncio.to_thread(visitor_file.read_bytes), Visitor)
+    visitor = decode(await asyncio.to_thread(visitor_file.read_bytes), Visitor)
+    spec = parse(await asyncio.to_thread((folder / stand_in.SPEC_NAME).read_bytes))
+    return Edge(edge, port, visitor, spec)
 
 
 async def _answers(door: Door, visitor: Visitor) -> None:

@@ -14,7 +14,9 @@ import psutil
 
 from bench.doors import NODE_PROXY
 from bench.processes import find_program
+from common.templates import load_templates, parse_tag
 
+TEMPLATES = Path(__file__).parent.parent / "images"
 _GIB = 1024**3
 
 
@@ -52,15 +54,33 @@ def this_machine() -> Machine:
 
 
 async def peer_versions() -> str:
-    """Return one line with the versions of everything that is compared or compares."""
+    """Return one line with the versions of the proxies that are compared, and of what compares."""
     package = msgspec.json.decode((NODE_PROXY / "package.json").read_bytes(), type=_Package)
     nginx = (await _says("nginx", "-v")).rpartition("/")[2]
     wrk = (await _says("wrk", "-v")).split()[1]
     node = await _says("node", "--version")
     return (
         f"nginx {nginx}, configurable-http-proxy {package.version} on Node {node.lstrip('v')}, "
-        f"wrk {wrk.removeprefix('debian/')}, Python {platform.python_version()}, "
-        f"uvloop {version('uvloop')}, httptools {version('httptools')}"
+        f"wrk {wrk.removeprefix('debian/')}, {_own_versions()}"
+    )
+
+
+async def session_versions() -> str:
+    """Return one line with the versions of what sessions are made of."""
+    facts = load_templates(TEMPLATES)["jupyterlab"]
+    btrfs = (await _says("mkfs.btrfs", "--version")).rpartition(" v")[2]
+    slirp = (await _says("slirp4netns", "--version")).rpartition(" ")[2]
+    fio = (await _says("fio", "--version")).removeprefix("fio-")
+    return (
+        f"{facts.title} {parse_tag(facts.tag).tool_version}, btrfs-progs {btrfs}, "
+        f"slirp4netns {slirp}, fio {fio}, {_own_versions()}"
+    )
+
+
+def _own_versions() -> str:
+    return (
+        f"Python {platform.python_version()}, uvloop {version('uvloop')}, "
+        f"httptools {version('httptools')}"
     )
 
 

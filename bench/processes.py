@@ -80,6 +80,11 @@ class Child:
         except TimeoutError:
             raise BenchError(f"{self.name} did not write {path}: {self._log}") from None
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Signal its process group, if it still lives."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
     async def ended(self, *, seconds_max: float) -> None:
         """Wait until it ends by itself."""
         try:
@@ -91,16 +96,12 @@ class Child:
     async def end(self) -> None:
         """SIGTERM, and SIGKILL to the whole group if that isn't enough."""
         if self._process.returncode is None:
-            self._signal(signal.SIGTERM)
+            self.send_signal(signal.SIGTERM)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_END_SECONDS_MAX):
                     await self._process.wait()
-        self._signal(signal.SIGKILL)  # what it left behind in its group
+        self.send_signal(signal.SIGKILL)  # what it left behind in its group
         await self._process.wait()
-
-    def _signal(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
 
 
 class CpuMeter:

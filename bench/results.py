@@ -34,7 +34,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a benchmark has to say. `reason` is shown when a bar is missed."""
+    """What a benchmark has to say. `reason` is shown when a bar is missed; there may be none."""
 
     title: str
     parts: Sequence[str]
@@ -62,7 +62,8 @@ class Provenance:
 def section(findings: Findings, provenance: Provenance) -> str:
     """Return a section of the document."""
     parts = [f"## {findings.title}", provenance.lines(), *findings.parts]
-    parts.append("\n".join(bar.line() for bar in findings.bars))
+    if findings.bars:
+        parts.append("\n".join(bar.line() for bar in findings.bars))
     if not all(bar.is_met for bar in findings.bars):
         parts.append(findings.reason)
     return "\n\n".join(parts) + "\n"

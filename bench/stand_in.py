@@ -1,8 +1,8 @@
 """A control plane's side for the edge, as a process: keys, feed, and one running session.
 
-`python -m bench.stand_in FOLDER EDGE_PORT TOOL_PORT` listens on `FOLDER/platform.sock` and writes
-what the others need: the edge's token, the session's spec for the agent's side, and the visitor's
-host and cookie, which comes last.
+`python -m bench.stand_in FOLDER SESSION EDGE_PORT TOOL_PORT` listens on
+`FOLDER/platform.sock` and writes what the others need: the edge's token, the session's spec for the
+agent's side, and the visitor's host and cookie, which comes last.
 """
 
 from __future__ import annotations
@@ -12,19 +12,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import uvloop
 
 from bench.exchange import Visitor
-from common.ids import RunNumber, SessionId
+from bench.specs import session_spec
+from common.ids import parse_session_id
 from common.secret import Secret
-from common.session_spec import SPEC_VERSION, SessionSpec, ToolSpec, WorkDirectory
+from common.session_spec import ToolSpec
 from common.wire import encode
 from tests.support.platform import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SESSION = SessionId("1234abcd")
+    from common.ids import SessionId
+    from common.session_spec import SessionSpec
+
 SOCKET_NAME = "platform.sock"
 EDGE_TOKEN_NAME = "edge-token"
 SPEC_NAME = "spec.json"
@@ -36,34 +40,28 @@ def connect_domain(edge_port: int) -> str:
     return f"studio.localhost:{edge_port}"
 
 
-def _spec(platform: Platform, folder: Path, edge_port: int, tool_port: int) -> SessionSpec:
-    url = f"http://127.0.0.1:{edge_port}"
-    return SessionSpec(
-        version=SPEC_VERSION,
-        session_id=SESSION,
-        run_number=RunNumber(1),
-        studio_name="bench",
+def _spec(platform: Platform, session_id: SessionId, url: str, tool_port: int) -> SessionSpec:
+    tool = ToolSpec(name="bench", command=("true",), port=tool_port, working_directory="/")
+    return msgspec.structs.replace(
+        session_spec(session_id, tool),
         control_plane_url=url,
         edge_urls=(url,),
-        session_host=platform.host(SESSION),
-        agent_token=Secret(platform.agent_token(SESSION, seconds=_TOKEN_SECONDS)),
+        session_host=platform.host(session_id),
+        agent_token=Secret(platform.agent_token(session_id, seconds=_TOKEN_SECONDS)),
         token_keys=platform.signer.public_keys(),
-        tool=ToolSpec(name="bench", command=("true",), port=tool_port, working_directory="/"),
-        environment={},
-        host_state_dir=str(folder),
-        work_directory=WorkDirectory(url=f"file://{folder}"),
     )
 
 
-async def serve(folder: Path, edge_port: int, tool_port: int) -> None:
+async def serve(folder: Path, session_id: SessionId, edge_port: int, tool_port: int) -> None:
     """Serve until cancelled."""
     platform = Platform(folder, connect_domain(edge_port))
-    platform.add(SESSION)
+    platform.add(session_id)
     await platform.start()
-    token = platform.connect_token(SESSION, seconds=_TOKEN_SECONDS)
-    visitor = Visitor(host=platform.host(SESSION), cookie=f"studio-connect={token}")
+    token = platform.connect_token(session_id, seconds=_TOKEN_SECONDS)
+    visitor = Visitor(host=platform.host(session_id), cookie=f"studio-connect={token}")
+    spec = _spec(platform, session_id, f"http://127.0.0.1:{edge_port}", tool_port)
     (folder / EDGE_TOKEN_NAME).write_text("bench", encoding="ascii")
-    (folder / SPEC_NAME).write_bytes(encode(_spec(platform, folder, edge_port, tool_port)))
+    (folder / SPEC_NAME).write_bytes(encode(spec))
     unfinished = folder / f"{VISITOR_NAME}.new"
     unfinished.write_bytes(encode(visitor))
     unfinished.rename(folder / VISITOR_NAME)
@@ -71,8 +69,8 @@ async def serve(folder: Path, edge_port: int, tool_port: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    folder, edge_port, tool_port = arguments
-    uvloop.run(serve(Path(folder), int(edge_port), int(tool_port)))
+    folder, session_id, edge_port, tool_port = arguments
+    uvloop.run(serve(Path(folder), parse_session_id(session_id), int(edge_port), int(tool_port)))
 
 
 if __name__ == "__main__":
