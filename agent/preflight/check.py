@@ -9,6 +9,7 @@ of their own, and takes about a second.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -74,7 +75,8 @@ async def _answered(look: Callable[[], T]) -> T:
             result = look()
         except BaseException as caught:  # noqa: BLE001 - handed to whoever waits
             error = caught
-        loop.call_soon_threadsafe(tell, result, error)
+        with contextlib.suppress(RuntimeError):  # the loop may be over by now
+            loop.call_soon_threadsafe(tell, result, error)
 
     threading.Thread(target=run, name="preflight", daemon=True).start()
     async with asyncio.timeout(ANSWER_SECONDS_MAX):
