@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
+from common.clock import SteppingClock
 from common.session_spec import RootSpec, WorkDirectory, parse
+from control_plane import app
+from control_plane.config import InvalidConfigError, embedded
 from control_plane.engines import host_folders
 from control_plane.engines.engine import EngineRefusedError
 from control_plane.engines.host_folders import hiding, problem_of_carried, work_folder
@@ -149,3 +153,16 @@ class TestCarried:
             problem = problem_of_carried(str(path), [kept])
             assert problem is not None
             assert f"would show sessions {kept}" in problem
+
+
+def test_everything_that_the_control_plane_keeps_is_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[dict[str, object]] = []
+    monkeypatch.setattr(app, "LocalEngine", lambda *_, **options: made.append(options))
+    config = embedded(data_dir=tmp_path / "data", images_dir=tmp_path, carried=(tmp_path,))
+    with pytest.raises(InvalidConfigError, match=f"{tmp_path} would show sessions {tmp_path}/data"):
+        app._local_engine(config, SteppingClock())
+    (tmp_path / "shown").mkdir()
+    app._local_engine(replace(config, carried=(tmp_path / "shown",)), SteppingClock())
+    assert made == [{"hidden": (tmp_path / "data",), "carried": (tmp_path / "shown",)}]
