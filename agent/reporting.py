@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from common.clock import Clock
     from common.messages import DesiredState, StatusReport
 
-COALESCE_SECONDS = 0.1  # a start makes several changes within milliseconds: one report
+COALESCE_SECONDS = 0.1
+"""From one report to the next: a start makes several changes within milliseconds. The first change
+after a while is reported at once: that its tool answers is what a user waits for."""
 RETRY_FIRST_SECONDS = 0.5
 RETRY_SECONDS_MAX = 10.0  # the status interval: then the state is as fresh as ever on return
 LAST_RETRY_SECONDS_MAX = 2.0
@@ -76,8 +78,9 @@ class Reporter:
                 await self._clock.sleep(retry.next_seconds())
                 continue
             retry.reset()
+            next_at = self._clock.monotonic() + COALESCE_SECONDS
             if await wait_event(self._changed, self._clock, self._interval_seconds()):
-                await self._clock.sleep(COALESCE_SECONDS)
+                await self._clock.sleep(next_at - self._clock.monotonic())
 
     async def follow(self) -> None:
         """Long-poll the desired state until cancelled."""

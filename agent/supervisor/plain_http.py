@@ -1,7 +1,7 @@
 """One small HTTP request to the tool: for readiness and activity probes.
 
 HTTP/1.0 by hand: the answer ends with the connection, there is nothing to keep alive, pool or
-decode, and a probe every 100 ms during start costs next to nothing.
+decode, and a probe every 40 ms during start costs next to nothing.
 """
 
 from __future__ import annotations

@@ -98,6 +98,14 @@ async def test_changes_within_a_tenth_of_a_second_are_one_report() -> None:
         assert agent.sequences == [1, 2]
 
 
+async def test_a_change_after_a_while_is_reported_at_once() -> None:
+    async with reporting() as agent:
+        await agent.clock.advance(1.0)
+        agent.reporter.changed()
+        await agent.clock.advance(0.0)
+        assert agent.sequences == [1, 2]
+
+
 async def test_a_control_plane_away_for_five_minutes_hears_the_state_soon_after_its_return() -> (
     None
 ):
