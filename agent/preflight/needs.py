@@ -1,8 +1,9 @@
 """What sessions need, what for, and who gives it. Tables; nothing is decided or done here.
 
-A need with a `loss` can be done without, and the loss says what sessions then lack. The flags were
-tried with containers that have nothing else: with all of them a session runs, `--privileged` is not
-needed. Pods have no field for single devices, and get them only with all other privileges.
+A need with a `loss` can be done without, and the loss says what sessions then lack. In a container
+`--privileged` is never needed: an engine's usual capabilities with SYS_ADMIN and NET_ADMIN are
+enough, and devices can be given one by one. Pods have no field for single devices, and get them
+only with everything else.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.root.confinement import DEFAULT_CAPABILITIES
 from common.findings import Findings, Verdict
 from common.wire import decode
 from tests.agent.preflight.host import lacks
@@ -168,6 +169,17 @@ def test_a_capability_taken_away_is_the_only_thing_named(
     assert added == {need: verdict}
     assert capability.upper() in answer.problem(need)
     assert answer.code == (1 if verdict is Verdict.MISSING else 0)
+
+
+def test_a_container_engines_capabilities_and_two_more_are_enough(
+    folder: Path, as_it_is: set[str]
+) -> None:
+    """`--privileged` would give all. Without NET_ADMIN all but the network works."""
+    for more, lacking in ((("sys_admin", "net_admin"), set()), (("sys_admin",), {"NET_ADMIN"})):
+        kept = ",".join(f"+{name}" for name in sorted((*DEFAULT_CAPABILITIES, *more)))
+        answer = ask(folder, "setpriv", "--bounding-set", f"-all,{kept}")
+        assert set(answer.lacking) - as_it_is - {"SYS_RESOURCE", "kernel's log"} == lacking
+        assert answer.code == 0
 
 
 @pytest.mark.parametrize(
