@@ -19,17 +19,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(240)
 
 
-def tool_pid(live: Live, session_id: str) -> int | None:
-    """Return the tool's process id, as the agent recorded it; None between two lives."""
-    text = (live.data_dir / "sessions" / session_id / "tool.pid").read_text()
-    pid: int | None = json.loads(text)["pid"]
-    return pid
+def running_tool(live: Live, session_id: str) -> psutil.Process | None:
+    """Return the tool, the session's first process's first child; None between two lives."""
+    note = json.loads((live.data_dir / "sessions" / session_id / "session.pid").read_text())
+    children = psutil.Process(note["pid"]).children()
+    return children[0] if children else None
 
 
-def running_tool(live: Live, session_id: str) -> psutil.Process:
-    pid = tool_pid(live, session_id)
-    assert pid is not None
-    return psutil.Process(pid)
+def present(process: psutil.Process | None) -> psutil.Process:
+    assert process is not None
+    return process
 
 
 def is_gone(process: psutil.Process) -> bool:
@@ -56,11 +55,11 @@ async def test_a_killed_tool_is_started_again_while_the_studio_stays_running(
 ) -> None:
     async with running_system(tmp_path) as live:
         session_id = await live.add("s")
-        first = running_tool(live, session_id)
+        first = present(running_tool(live, session_id))
         async with live.http() as http:
             await live.sign_in(http, session_id)
             first.kill()
-            await until(lambda: tool_pid(live, session_id) not in (first.pid, None), seconds=30)
+            await until(lambda: running_tool(live, session_id) not in (first, None), seconds=30)
             url = f"{live.session_url(session_id)}api/status"
             async with asyncio.timeout(30):
                 while True:
@@ -77,9 +76,12 @@ async def test_a_killed_agent_is_noticed_with_a_reason_and_the_studio_starts_aga
 ) -> None:
     async with running_system(tmp_path) as live:
         session_id = await live.add("s")
-        workspace = live.data_dir / "sessions" / session_id / "workspace"
-        (workspace / "kept.txt").write_text("work")
-        tool = running_tool(live, session_id)
+        assert await live.studios("exec", "s", "--", "sh", "-c", "echo work > kept.txt") == (
+            0,
+            "",
+            "",
+        )
+        tool = present(running_tool(live, session_id))
         (agent,) = live.agents()
         agent.kill()
         studio = await wait_for(live, "s", "errored")
@@ -87,7 +89,7 @@ async def test_a_killed_agent_is_noticed_with_a_reason_and_the_studio_starts_aga
         assert is_gone(tool)
         code, out, err = await live.studios("start", "s", "--wait", "running")
         assert code == 0, out + err
-        assert (workspace / "kept.txt").read_text() == "work"
+        assert (await live.studios("exec", "s", "--", "cat", "kept.txt"))[1] == "work\n"
 
 
 async def test_killed_studios_up_finds_its_sessions_running_when_it_returns(
@@ -96,14 +98,14 @@ async def test_killed_studios_up_finds_its_sessions_running_when_it_returns(
     async with running_system(tmp_path) as live:
         session_id = await live.add("s")
         (agent,) = live.agents()
-        tool = tool_pid(live, session_id)
+        tool = running_tool(live, session_id)
         await live.end(signal.SIGKILL)
         assert agent.is_running()
         live.output.clear()
         await live.up()
         await wait_for(live, "s", "running")
         assert [process.pid for process in live.agents()] == [agent.pid]
-        assert tool_pid(live, session_id) == tool
+        assert running_tool(live, session_id) == tool
         async with live.http() as http:
             await live.sign_in(http, session_id)
             async with http.get(f"{live.session_url(session_id)}api/status") as response:

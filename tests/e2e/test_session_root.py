@@ -1,0 +1,110 @@
+"""What people do in a session works, stays in it, and is there again: the whole system."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.live import Live, running_system
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(300)
+
+INSTALL = """
+set -e
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends at sudo iputils-ping \
+    >install.log 2>&1 </dev/null
+test -u /usr/bin/at
+getent passwd daemon
+sudo -n true
+su nobody -s /bin/sh -c 'test "$(id -un)" = nobody'
+ping -c 1 -W 5 127.0.0.1 >/dev/null
+python3 -m venv /opt/own
+/opt/own/bin/pip install --quiet --disable-pip-version-check six
+setsid sh -c 'while :; do date >/root/alive; sleep 0.1; done' >/dev/null 2>&1 </dev/null &
+rm /etc/issue
+echo changed >>/etc/hostname-of-mine
+"""
+THERE = """
+set -e
+test -u /usr/bin/at
+dpkg --verify at sudo
+/opt/own/bin/python -c 'import six'
+test -s /root/alive
+! test -e /etc/issue
+cat /etc/hostname-of-mine
+df --output=size -B 1M / | tail -1
+"""
+
+
+def host() -> str:
+    """Return a digest of what a session must not change on this machine."""
+    digest = hashlib.sha256(subprocess.check_output(["dpkg-query", "--show"]))
+    for line in sorted(_listing()):
+        digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _listing() -> Iterator[str]:
+    for top in ("/etc", "/usr", "/root"):
+        for folder, _, names in os.walk(top):
+            if "__pycache__" in folder:  # other tests' interpreters write there
+                continue
+            for name in names:
+                path = f"{folder}/{name}"
+                status = os.lstat(path)
+                yield f"{path} {status.st_mode} {status.st_size} {status.st_mtime_ns}\n"
+
+
+async def inside(live: Live, script: str) -> str:
+    code, out, err = await live.studios("exec", "s", "--", "sh", "-c", script)
+    assert code == 0, out + err
+    return out
+
+
+async def test_packages_daemons_and_changes_stay_in_the_session_and_survive_a_stop(
+    tmp_path: Path,
+) -> None:
+    before = await asyncio.to_thread(host)
+    async with running_system(tmp_path) as live:
+        await live.add("s")
+        await inside(live, INSTALL)
+        assert await asyncio.to_thread(host) == before
+        assert (await live.studios("stop", "s", "--wait", "stopped"))[0] == 0
+        assert (await live.studios("start", "s", "--wait", "running"))[0] == 0
+        assert (await inside(live, THERE)).split() == ["changed", "2048"]
+    assert await asyncio.to_thread(host) == before
+
+
+async def test_a_volume_grows_as_it_is_written_and_everybody_sees_it(tmp_path: Path) -> None:
+    async with running_system(tmp_path) as live:
+        await live.add("s")
+        script = "dd if=/dev/zero of=/root/big bs=1M count=3000 status=none && sync -f /root/big"
+        await inside(live, script)
+        size = int((await inside(live, "df --output=size -B 1G / | tail -1")).strip())
+        assert size >= 4
+        assert f"Size       {size} GB" in await inside(live, "studio space")
+        async with asyncio.timeout(60):
+            while f"of {size} GB used" not in (await live.studios("view", "s"))[1]:
+                await asyncio.sleep(0.3)
+
+
+async def test_terminals_have_job_control_and_the_session_knows_its_name(tmp_path: Path) -> None:
+    async with running_system(tmp_path) as live:
+        await live.add("s")
+        typed = "stty size; sleep 100 &\njobs\nkill %1\nfg\nexit 3\n"
+        script = f"import pty,sys; sys.exit(pty.spawn(['sh','-ic',{typed!r}]) >> 8)"
+        code, out, err = await live.studios("exec", "s", "--", "/usr/bin/python3", "-c", script)
+        assert code == 3, out + err
+        assert "sleep 100" in out
+        assert (await inside(live, "hostname")).strip() == "s"
+        assert "127.0.1.1" in await inside(live, "getent hosts s")
