@@ -170,7 +170,7 @@ def _made(
     number = int(getattr(libc, make)(0, *size, 0o1666))
     assert number >= 0, os.strerror(ctypes.get_errno())
     name, *arguments = remove
-    closing.callback(getattr(libc, name), number, *arguments, None)
+    closing.callback(lambda: getattr(libc, name)(number, *arguments, None))
     return number
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import json
 import os
 import select
@@ -158,6 +159,15 @@ class Agent:
         os.close(program.terminal_fd)
         return {"code": await program.wait(), "output": output}
 
+    async def enter_on_terminal_of_the_machine(self, arguments: list[str]) -> dict[str, Any]:
+        """With streams that nobody should give: a terminal of the agent's own /dev."""
+        near, far = os.openpty()
+        program = await self._root.enter(arguments, ENVIRONMENT, "/", streams=(far, far, far))
+        os.close(far)
+        code = await program.wait()
+        os.close(near)
+        return {"code": code}
+
     async def enter_and_leave(self) -> dict[str, Any]:
         """Start something by exec, and end its helper as if the person were gone."""
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -176,8 +186,13 @@ class Agent:
             "way_out_problem": status.way_out_problem,
             "memory_kills": list(status.memory_kills),
             "memory_kill_count": status.memory_kill_count,
+            "process_limit_hits": status.process_limit_hits,
             "processes": sorted(self._root.processes()),
         }
+
+    async def use(self) -> dict[str, Any]:
+        use = await asyncio.to_thread(self._root.use)
+        return {} if use is None else dataclasses.asdict(use)
 
     async def fetch(self, port: int) -> dict[str, Any]:
         """Send a request to a port of the session's loopback, from this loop."""

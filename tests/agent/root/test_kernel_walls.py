@@ -7,6 +7,7 @@ Files are opened and not written to, calls get arguments that do nothing.
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -137,6 +138,64 @@ def test_32_bit_calls_are_no_way_round_the_filter(session: SessionRig) -> None:
     assert REACHED in control.output
     assert "speaks it" in inside.output
     assert REACHED not in inside.output
+
+
+# ── Devices that the session shares with the machine ─────────────────────────
+
+MODES = (
+    PRELUDE
+    + """
+import stat
+def keep(change, what): change(what, stat.S_IMODE(os.stat(what).st_mode))
+def try_all(things):
+    for change, what in things:
+        try: keep(change, what)
+        except OSError: continue
+        print(REACHED, what)
+shared = os.stat('/dev/null').st_dev
+paths = [f'{folder}/{name}' for folder in ('/dev', '/proc') for name in os.listdir(folder)]
+try_all([(os.chmod, path) for path in paths if os.path.exists(path)
+         and stat.S_ISCHR(os.stat(path).st_mode) and os.stat(path).st_dev == shared])
+try_all([(os.fchmod, fd) for fd in (0, 1, 2) if stat.S_ISCHR(os.fstat(fd).st_mode)])
+print('looked')
+"""
+).replace("REACHED", repr(REACHED))
+"""Gives each the mode that it has. For anybody else it would be another one."""
+
+
+@pytest.mark.xfail(reason="the launcher binds devices for writing, not read-only")
+@pytest.mark.parametrize("how", ["start", "enter"])
+def test_devices_of_the_machine_keep_their_modes(how: str, session: SessionRig) -> None:
+    """Also where /dev/null covers a file, and as the streams of a program."""
+    assert REACHED in outside(MODES).output
+    answer = session.ask(how, arguments=[PYTHON, "-I", "-c", MODES])
+    assert answer["output"] == "looked\n"
+
+
+def test_stream_that_is_a_device_of_the_machine_is_not_handed_on(session: SessionRig) -> None:
+    """On a terminal of the machine's, a program could type what somebody outside then runs."""
+    look = (
+        "import os, sys; print([os.isatty(fd) for fd in (0, 1, 2)], file=open('/root/seen', 'w'))"
+    )
+    session.ask("enter_on_terminal_of_the_machine", arguments=[PYTHON, "-c", look])
+    assert session.run("cat /root/seen").output == "[False, False, False]\n"
+
+
+# ── Terminals ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.xfail(reason="the launcher mounts devpts without a limit of its own")
+def test_session_cannot_use_up_the_machine_s_terminals(session: SessionRig) -> None:
+    """The kernel counts them for all sessions together."""
+    take = PRELUDE + (
+        "taken = []\n"
+        "try:\n"
+        "    while len(taken) < 1100: taken.append(os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY))\n"
+        "except OSError: pass\n"
+        "print(len(taken))"
+    )
+    machine = int(Path("/proc/sys/kernel/pty/max").read_text())
+    assert 100 <= int(session.run_python(take).output) <= machine / 4
 
 
 # ── Files of the kernel, whichever it has ────────────────────────────────────

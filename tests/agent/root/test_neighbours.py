@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support.session_rig import SessionRig
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -84,7 +86,7 @@ def test_secret_of_the_agent_is_nowhere_in_the_session(session: SessionRig) -> N
     script = PRELUDE + (
         "secret = open(0, 'rb').read()\n"
         "assert len(secret) > 10\n"
-        "for place in ('/proc', '/etc', '/run', '/dev/shm', '/var/lib', '/tmp', '/root'):\n"
+        "for place in ('/proc', '/etc', '/run', '/dev/shm', '/tmp', '/root', sys.argv[1]):\n"
         "    for folder, folders, files in os.walk(place):\n"
         "        if folder == '/proc': folders[:] = [f for f in folders if f.isdigit()]\n"
         "        for name in files:\n"
@@ -94,41 +96,72 @@ def test_secret_of_the_agent_is_nowhere_in_the_session(session: SessionRig) -> N
         "            if secret in text: reached(); print(folder, name)\n"
         "print('looked')"
     )
-    arguments = [PYTHON, "-I", "-c", script]
+    arguments = [PYTHON, "-I", "-c", script, str(session.folder.parent)]
     answer = session.ask("enter", arguments=arguments, stdin=session.secret)
     assert answer["output"].strip() == "looked"
+    search = ["grep", "-rlF", session.secret, str(session.folder), f"/proc/{session.pid}/environ"]
+    assert len(subprocess.check_output(search).split()) == 2
 
 
-def test_other_session_is_out_of_reach(session: SessionRig, folder: Path) -> None:
-    """Its tool's port, its abstract socket, its processes, its shared memory, its terminal."""
-    serve = (
-        "import socket, time, os\n"
-        "tcp = socket.create_server(('0.0.0.0', 8123))\n"
-        "local = socket.socket(socket.AF_UNIX); local.bind('\\0studios-tool'); local.listen()\n"
-        "open('/dev/shm/tool', 'w').write('x')\n"
-        "open('/root/listening', 'w').write('x')\n"
-        "time.sleep(1000)\n"
-    )
-    attempts = {
-        "port": "socket.create_connection(('127.0.0.1', 8123), 2); reached()",
-        "port at the interface": "socket.create_connection(('10.0.3.2', 8123), 2); reached()",
-        "abstract": "socket.socket(socket.AF_UNIX).connect('\\0studios-tool'); reached()",
-        "memory": "open('/dev/shm/tool'); reached()",
-        "file": "open('/root/listening'); reached()",
-    }
-    with SessionRig(folder) as other:
-        other.ask("start", arguments=[PYTHON, "-c", serve], wait=False)
-        assert other.run("until [ -e /root/listening ]; do sleep 0.05; done").code == 0
-        for name, attempt in attempts.items():
-            assert REACHED in other.run_python(PRELUDE + attempt).output, name
-            assert REACHED not in session.run_python(PRELUDE + attempt).output, name
-        pids = other.ask("status")["processes"]
-        assert pids
-        for pid in pids:
-            attempt = f"os.kill({pid}, 0); reached()"
-            assert REACHED not in session.run_python(PRELUDE + attempt).output
-            os.kill(pid, 0)
-    assert other.leftovers() == []
+TOOL = (
+    PRELUDE
+    + """
+import time
+tcp = socket.create_server(('0.0.0.0', 8123))
+local = socket.socket(socket.AF_UNIX); local.bind('\\0studios-tool'); local.listen()
+path = socket.socket(socket.AF_UNIX); path.bind('/run/tool.sock'); path.listen()
+open('/dev/shm/tool', 'w').write('x')
+terminals = [os.openpty() for _ in range(40)]
+assert os.ttyname(terminals[-1][1]) == '/dev/pts/39'
+for make in (libc.shmget, libc.semget): assert make(0x5d105, 1, 0o1666) >= 0
+assert libc.msgget(0x5d105, 0o1666) >= 0
+assert call(240, b'studios-tool', os.O_CREAT | os.O_RDWR, 0o666, None)[0] >= 0
+open('/root/listening', 'w').write('x')
+time.sleep(1000)
+"""
+)
+AT_THE_TOOL = {
+    "port": "socket.create_connection(('127.0.0.1', 8123), 2); reached()",
+    "port at the interface": "socket.create_connection(('10.0.3.2', 8123), 2); reached()",
+    "abstract socket": "socket.socket(socket.AF_UNIX).connect('\\0studios-tool'); reached()",
+    "socket": "socket.socket(socket.AF_UNIX).connect('/run/tool.sock'); reached()",
+    "terminal": "os.open('/dev/pts/39', os.O_RDWR | os.O_NOCTTY); reached()",
+    "shared memory": "open('/dev/shm/tool'); reached()",
+    "shared segment": "if libc.shmget(0x5d105, 1, 0) >= 0: reached()",
+    "semaphores": "if libc.semget(0x5d105, 1, 0) >= 0: reached()",
+    "messages": "if libc.msgget(0x5d105, 0) >= 0: reached()",
+    "message queue": "if call(240, b'studios-tool', os.O_RDONLY, 0, None)[0] >= 0: reached()",
+    "file": "open('/root/listening'); reached()",
+}
+
+
+@pytest.fixture(scope="module")
+def other(folder: Path) -> Iterator[SessionRig]:
+    """A second session, whose tool has one of everything."""
+    with SessionRig(folder) as rig:
+        rig.ask("start", arguments=[PYTHON, "-c", TOOL], wait=False)
+        assert rig.run("until [ -e /root/listening ]; do sleep 0.05; done").code == 0
+        yield rig
+    assert rig.leftovers() == []
+
+
+@pytest.mark.parametrize("name", AT_THE_TOOL)
+def test_tool_of_another_session_is_out_of_reach(
+    name: str, session: SessionRig, other: SessionRig
+) -> None:
+    script = PRELUDE + AT_THE_TOOL[name]
+    assert REACHED in other.run_python(script).output
+    assert REACHED not in session.run_python(script).output
+
+
+def test_processes_of_another_session_are_out_of_reach(
+    session: SessionRig, other: SessionRig
+) -> None:
+    pids = other.ask("status")["processes"]
+    assert pids
+    for pid in pids:
+        os.kill(pid, 0)  # the control
+        assert REACHED not in session.run_python(PRELUDE + f"os.kill({pid}, 0); reached()").output
 
 
 def test_session_cannot_end_or_stop_its_first_process(session: SessionRig) -> None:
@@ -141,7 +174,12 @@ def test_memory_of_an_own_process_can_be_read(session: SessionRig) -> None:
     """The control for the attempts that trace: debuggers work inside."""
     script = PRELUDE + (
         "child = subprocess.Popen(['sleep', '100'])\n"
-        "if libc.ptrace(0x4206, child.pid, 0, 0) == 0: reached()\n"
-        "print(len(open(f'/proc/{child.pid}/mem', 'rb', 0).name)); child.kill()"
+        "if libc.ptrace(0x4206, child.pid, 0, 0) != 0: sys.exit('no tracing')\n"
+        "line = next(line for line in open(f'/proc/{child.pid}/maps') if '[stack]' in line)\n"
+        "with open(f'/proc/{child.pid}/mem', 'rb', 0) as memory:\n"
+        "    memory.seek(int(line.split('-')[0], 16))\n"
+        "    if len(memory.read(4096)) == 4096: reached()\n"
+        "child.kill()"
     )
-    assert REACHED in session.run_python(script).output
+    result = session.run_python(script)
+    assert REACHED in result.output, result
