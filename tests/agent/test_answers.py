@@ -1,41 +1,35 @@
-"""What the agent says of itself: status, health, metrics, log, activity, resources."""
+"""What the agent says of itself: status, health, metrics, log."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
-from agent.activity import Activity
 from agent.health import assess
-from agent.jupyter import JupyterProbe, Terminals, parse_activity
 from agent.metrics import Counters, render
+from agent.parts import GroundStatus
 from agent.reserved import Reserved
-from agent.resources import ResourceMeter, Sample, use
 from agent.status import Facts, assemble
 from agent.stopping import Cause, Failed, Requested, Superseded
 from agent.supervisor.output import FOLLOWERS_MAX, ToolOutput
-from agent.supervisor.proctable import read_process
 from common.clock import SteppingClock
 from common.ids import RunNumber, SessionId
 from common.messages import (
     ActivityStatus,
     EdgeTunnel,
     ResourceUse,
+    RootStatus,
     RunPhase,
     StatusReport,
     ToolPhase,
     ToolStatus,
     TunnelStatus,
+    VolumeStatus,
 )
-from common.session_spec import ToolSpec
-from common.wire import MalformedMessageError
-from tests.support.agent_rig import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,7 +46,9 @@ FACTS = Facts(
     activity=ActivityStatus(open_websockets=3),
     tunnel=TunnelStatus(connected=True, edges=(EDGE,)),
     stop_steps=(),
+    ground=GroundStatus(root=None, volume=None, warnings=()),
 )
+VOLUME = VolumeStatus(size_bytes=2048, free_bytes=512, limit_bytes=4096)
 
 
 def facts(
@@ -61,6 +57,9 @@ def facts(
     cause: Cause | None = None,
     over: bool = False,
     connected: bool = True,
+    root: RootStatus | None = None,
+    volume: VolumeStatus | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> Facts:
     return replace(
         FACTS,
@@ -68,6 +67,7 @@ def facts(
         tunnel=TunnelStatus(connected=connected),
         cause=cause,
         over=over,
+        ground=GroundStatus(root, volume, warnings),
     )
 
 
@@ -96,6 +96,12 @@ def test_the_phase_follows_from_the_facts(known: Facts, phase: RunPhase, message
     assert (report.phase, report.message, report.sequence) == (phase, message, 7)
 
 
+def test_what_the_ground_says_is_in_the_report() -> None:
+    root = RootStatus(process_limit_hits=1)
+    report = assemble(facts(root=root, volume=VOLUME, warnings=("Beware.",)), 1)
+    assert (report.root, report.volume, report.warnings) == (root, VOLUME, ("Beware.",))
+
+
 # ── Health and metrics ───────────────────────────────────────────────────────
 
 
@@ -109,6 +115,11 @@ def test_the_phase_follows_from_the_facts(known: Facts, phase: RunPhase, message
             facts(ToolPhase.FAILED, connected=False),
             "the tool is failed, the tunnel is not connected",
         ),
+        (facts(volume=VOLUME), ""),
+        (
+            facts(volume=msgspec.structs.replace(VOLUME, full=True)),
+            "the volume is full",
+        ),
     ],
 )
 def test_health_names_what_is_missing(known: Facts, message: str) -> None:
@@ -116,18 +127,47 @@ def test_health_names_what_is_missing(known: Facts, message: str) -> None:
     assert (health.healthy, health.message) == (not message, message)
 
 
+@pytest.mark.parametrize(
+    ("root", "said"),
+    [
+        (None, None),
+        (RootStatus(), "ready"),
+        (RootStatus(memory_kill_count=1), "limits were reached"),
+        (RootStatus(process_limit_hits=1), "limits were reached"),
+    ],
+)
+def test_health_says_in_a_word_how_the_root_is_and_that_it_is_no_reason_against_working(
+    root: RootStatus | None, said: str | None
+) -> None:
+    health = assess(assemble(facts(root=root), 1), NOW)
+    assert (health.healthy, health.root) == (True, said)
+
+
+COUNTERS = Counters(reports_sent=5, report_failures=1, requests=9, growths=2, growth_failures=4)
+
+
 def test_metrics_hold_every_number() -> None:
     resources = ResourceUse(cpu_percent=12.5, memory_bytes=1024, processes=4, measured_at=NOW)
-    report = assemble(FACTS, 1)
+    root = RootStatus(memory_kill_count=6, process_limit_hits=8)
+    report = assemble(replace(FACTS, ground=GroundStatus(root, VOLUME, ())), 1)
     report = msgspec.structs.replace(
         report, tool=msgspec.structs.replace(report.tool, resources=resources)
     )
-    text = render(report, Counters(reports_sent=5, report_failures=1, requests=9)).decode()
+    text = render(report, COUNTERS).decode()
     for line in (
         "studio_tool_ready 1.0",
         "studio_tool_restarts_total 2.0",
         "studio_tool_cpu_percent 12.5",
         "studio_tool_memory_bytes 1024.0",
+        "studio_tool_processes 4.0",
+        "studio_volume_size_bytes 2048.0",
+        "studio_volume_free_bytes 512.0",
+        "studio_volume_limit_bytes 4096.0",
+        "studio_volume_full 0.0",
+        "studio_volume_growths_total 2.0",
+        "studio_volume_growth_failures_total 4.0",
+        "studio_memory_kills_total 6.0",
+        "studio_process_limit_hits_total 8.0",
         "studio_open_websockets 3.0",
         'studio_tunnel_connections{edge="http://edge",state="parked"} 2.0',
         'studio_tunnel_connections{edge="http://edge",state="busy"} 1.0',
@@ -136,6 +176,13 @@ def test_metrics_hold_every_number() -> None:
         "studio_requests_total 9.0",
     ):
         assert f"\n{line}\n" in text
+
+
+def test_metrics_do_not_make_up_what_a_session_does_not_have() -> None:
+    text = render(assemble(FACTS, 1), COUNTERS).decode()
+    assert "volume" not in text
+    assert "kills" not in text
+    assert "cpu" not in text
 
 
 # ── The pages below /.studio/ ────────────────────────────────────────────────
@@ -150,7 +197,7 @@ class Pages:
         self.reserved = Reserved(
             output=self.output,
             observe=self.observe,
-            counters=lambda: Counters(0, 0, 0),
+            counters=lambda: COUNTERS,
             clock=SteppingClock(),
         )
 
@@ -225,99 +272,3 @@ async def test_too_many_readers_of_the_log_are_refused(pages: Pages) -> None:
         readers.append(answer.body)
     answer = await pages.reserved.answer("GET", "/.studio/log", {"follow": "1"})
     assert answer.status == 503
-
-
-# ── Activity ─────────────────────────────────────────────────────────────────
-
-
-def test_activity_begins_with_the_start_and_keeps_the_newest_reason() -> None:
-    clock = SteppingClock()
-    activity = Activity(clock)
-    assert activity.status().reason == "started"
-    clock.jump(60)
-    activity.note("kernel busy")
-    activity.websocket_opened()
-    activity.websocket_opened()
-    activity.websocket_closed()
-    assert activity.status() == ActivityStatus(
-        last_active_at=clock.now(), reason="kernel busy", open_websockets=1
-    )
-
-
-def kernels(*states: str) -> bytes:
-    return json.dumps([{"id": "x", "execution_state": state} for state in states]).encode()
-
-
-def terminals(**active: str) -> bytes:
-    listed = [{"name": name, "last_activity": at} for name, at in active.items()]
-    return json.dumps(listed).encode()
-
-
-def test_a_busy_kernel_counts_and_an_idle_one_does_not() -> None:
-    assert parse_activity(kernels("idle", "busy"), b"[]", Terminals())[0] == "kernel busy"
-    assert parse_activity(kernels("idle", "starting"), b"[]", Terminals())[0] is None
-
-
-def test_a_terminal_counts_when_it_was_active_since_the_last_look() -> None:
-    reason, before = parse_activity(b"[]", terminals(a="10:00"), Terminals())
-    assert reason is None
-    assert parse_activity(b"[]", terminals(a="10:00"), before)[0] is None
-    assert parse_activity(b"[]", terminals(a="10:01"), before)[0] == "terminal active"
-    assert parse_activity(b"[]", terminals(b="10:01"), before)[0] is None
-
-
-@pytest.mark.parametrize("garbage", [b"", b"{}", b"null", b'[{"execution_state": 3}]', b"<html>"])
-def test_an_answer_that_is_no_list_of_kernels_is_malformed(garbage: bytes) -> None:
-    with pytest.raises(MalformedMessageError):
-        parse_activity(garbage, b"[]", Terminals())
-
-
-async def test_a_probe_asks_the_tool_and_one_that_fails_changes_nothing() -> None:
-    answers = {b"/p/api/kernels": kernels("busy"), b"/p/api/terminals": b"[]"}
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target = (await reader.readuntil(b"\r\n\r\n")).split()[1]
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + answers[target])
-        writer.close()
-        await writer.wait_closed()
-
-    tool = ToolSpec(
-        name="J", command=("x",), port=free_port(), working_directory="/", path_prefix="/p"
-    )
-    clock = SteppingClock()
-    activity = Activity(clock)
-    probe = JupyterProbe(tool, activity, is_ready=lambda: True, clock=clock)
-    await probe.probe()
-    assert activity.status().reason == "started"
-    async with await asyncio.start_server(talk, "127.0.0.1", tool.port):
-        await probe.probe()
-    assert activity.status().reason == "kernel busy"
-
-
-# ── Resources ────────────────────────────────────────────────────────────────
-
-
-def test_use_is_what_was_added_since_the_sample_before() -> None:
-    before = Sample(100.0, memory_bytes=5, cpu_seconds={(1, 1): 10.0, (2, 2): 3.0})
-    after = Sample(110.0, memory_bytes=70, cpu_seconds={(1, 1): 14.0, (3, 9): 1.0})
-    found = use(before, after, NOW)
-    assert (found.cpu_percent, found.memory_bytes, found.processes) == (50.0, 70, 2)
-
-
-def test_a_pid_used_again_counts_as_the_new_process_it_is() -> None:
-    before = Sample(0.0, cpu_seconds={(1, 1): 100.0})
-    after = Sample(10.0, cpu_seconds={(1, 2): 5.0})
-    assert use(before, after, NOW).cpu_percent == 50.0
-
-
-async def test_real_processes_are_measured_and_ended_ones_left_out() -> None:
-    own = read_process(os.getpid())
-    assert own is not None
-    gone = replace(own, pid=2**22 - 1)
-    clock = SteppingClock()
-    meter = ResourceMeter(lambda: [own, gone], interval_seconds=lambda: 30.0, clock=clock)
-    await clock.advance(30)
-    await meter.measure()
-    assert meter.latest is not None
-    assert meter.latest.processes == 1
-    assert meter.latest.memory_bytes > 1024**2

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from agent.supervisor.family import Family
 from agent.supervisor.output import ToolOutput
 from agent.supervisor.plain_http import NoAnswerError, get
-from agent.supervisor.supervisor import Supervisor, ToolGivenUpError
+from agent.supervisor.supervisor import LEFTOVER_GRACE_SECONDS, Supervisor, ToolGivenUpError
 from common.clock import SystemClock
+from common.http1.lane import TcpAddress
 from common.messages import ToolPhase
-from tests.support.agent_rig import free_port, lives, pid_in, reap_adopted, tool_spec, until
+from tests.support.agent_rig import free_port, lives, pid_in, tool_spec, until
 from tests.support.hurried_clock import HurriedClock
+from tests.support.plain_ground import PlainGround, plain_ground
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,18 +34,21 @@ LONG_SECONDS = 1e9  # on the hurried clock, probing takes no time
 
 @asynccontextmanager
 async def supervising(folder: Path, tool: ToolSpec, clock: Clock) -> AsyncIterator[Supervisor]:
-    output = ToolOutput(folder / "tool.log")
-    supervisor = Supervisor(
-        tool,
-        {},
-        record=folder / "tool.pid",
-        output=output,
-        family=Family(),
-        clock=clock,
-        on_change=lambda: None,
-    )
-    try:
+    async with standing(folder, tool, clock) as (supervisor, _):
         yield supervisor
+
+
+@asynccontextmanager
+async def standing(
+    folder: Path, tool: ToolSpec, clock: Clock
+) -> AsyncIterator[tuple[Supervisor, PlainGround]]:
+    output = ToolOutput(folder / "tool.log")
+    try:
+        async with plain_ground(tool.working_directory, output.pipe) as ground:
+            supervisor = Supervisor(
+                tool, {}, ground=ground, output=output, clock=clock, on_change=lambda: None
+            )
+            yield supervisor, ground
     finally:
         output.close()
 
@@ -106,7 +110,7 @@ time.sleep(600)
             (workspace / "close").touch()
             await until((workspace / "closed").exists, what="the port is closed")
             with pytest.raises(NoAnswerError):
-                await get(tool.port, "/", limit_seconds=1)
+                await get(TcpAddress("127.0.0.1", tool.port), "/", limit_seconds=1)
             assert supervisor.is_ready()
             assert supervisor.status().restarts == 0
             await supervisor.stop(5)
@@ -151,7 +155,6 @@ async def test_a_tool_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: P
         assert not lives(pid)
 
 
-@pytest.mark.usefixtures("subreaper")
 async def test_a_job_that_the_tool_started_survives_the_tool_s_crash_but_not_the_stop(
     tmp_path: Path,
 ) -> None:
@@ -183,10 +186,8 @@ serve()
             assert lives(job)
             await supervisor.stop(5)
         assert not lives(job)
-        reap_adopted()
 
 
-@pytest.mark.usefixtures("subreaper")
 async def test_what_a_crashed_tool_left_on_its_port_is_ended_for_the_next_one(
     tmp_path: Path,
 ) -> None:
@@ -216,7 +217,71 @@ server.serve_forever()
             )
             assert not lives(squatter)
             await supervisor.stop(5)
-        reap_adopted()
+
+
+async def test_a_kill_cuts_the_grace_of_a_stop_short(tmp_path: Path) -> None:
+    source = "signal.signal(signal.SIGTERM, signal.SIG_IGN); serve()"
+    tool = tool_spec(tmp_path, source)
+    async with standing(tmp_path, tool, SystemClock()) as (supervisor, ground):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            await until(supervisor.is_ready, what="the tool is ready")
+            stop = group.create_task(supervisor.stop(600))
+            await until(
+                lambda: supervisor.status().phase is ToolPhase.STOPPING, what="it is stopping"
+            )
+            await supervisor.kill()
+            await stop
+        assert supervisor.status().phase is ToolPhase.STOPPED
+        assert ground.graces == [0.0]
+
+
+async def test_what_the_tool_left_running_gets_the_rest_of_its_grace(tmp_path: Path) -> None:
+    async with standing(tmp_path, tool_spec(tmp_path, "serve()"), SystemClock()) as it:
+        supervisor, ground = it
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            await until(supervisor.is_ready, what="the tool is ready")
+            await supervisor.stop(600)
+        [grace] = ground.graces
+        assert LEFTOVER_GRACE_SECONDS < grace < 600
+
+
+async def test_what_a_given_up_tool_left_running_gets_a_moment_of_its_own(tmp_path: Path) -> None:
+    tool = tool_spec(tmp_path, "sys.exit(1)", readiness_seconds=LONG_SECONDS)
+    async with standing(tmp_path, tool, HurriedClock()) as (supervisor, ground):
+        with pytest.raises(ToolGivenUpError):
+            await supervisor.run()
+        assert ground.graces == [LEFTOVER_GRACE_SECONDS]
+
+
+async def test_what_survives_everything_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+    async with standing(tmp_path, tool_spec(tmp_path, "serve()"), SystemClock()) as it:
+        supervisor, ground = it
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            await until(supervisor.is_ready, what="the tool is ready")
+            ground.stubborn = True
+            await supervisor.stop(5)
+        assert supervisor.status().phase is ToolPhase.STOPPED
+
+
+async def test_a_tool_whose_ground_is_gone_is_given_up_with_that_for_a_reason(
+    tmp_path: Path,
+) -> None:
+    tool = tool_spec(tmp_path, "serve()", readiness_seconds=LONG_SECONDS)
+    async with standing(tmp_path, tool, HurriedClock()) as (supervisor, ground):
+
+        async def lose() -> None:
+            await until(supervisor.is_ready, what="the tool is ready")
+            ground.lose()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(lose())
+            with pytest.raises(
+                ToolGivenUpError, match="the session has not been made, or has ended"
+            ):
+                await supervisor.run()
 
 
 async def test_any_answer_below_500_is_ready_and_an_error_is_not(tmp_path: Path) -> None:
@@ -249,4 +314,4 @@ async def test_what_does_not_speak_http_is_no_answer(answer: bytes) -> None:
     server = await asyncio.start_server(talk, "127.0.0.1", port := free_port())
     async with server:
         with pytest.raises(NoAnswerError):
-            await get(port, "/", limit_seconds=5)
+            await get(TcpAddress("127.0.0.1", port), "/", limit_seconds=5)

@@ -15,16 +15,29 @@ def tool(*command: str) -> ToolSpec:
 
 
 def test_the_studio_s_variables_win_over_the_minimum_and_lose_against_connect() -> None:
-    variables = {"HOME": "/root", "CONNECT_TOOL_PORT": "1", "A": "b"}
-    environment = tool_environment(tool("x"), variables, tool_id="7")
-    assert environment["HOME"] == "/root"
+    variables = {"LANG": "de_DE", "CONNECT_TOOL_PORT": "1", "A": "b"}
+    environment = tool_environment(tool("x"), variables)
+    assert environment["LANG"] == "de_DE"
     assert environment["CONNECT_TOOL_PORT"] == "8080"
     assert environment["CONNECT_TOOL_PATH_PREFIX"] == "/p"
     assert environment["A"] == "b"
 
 
-def test_home_is_the_working_directory() -> None:
-    assert tool_environment(tool("x"), {}, tool_id="7")["HOME"] == "/workspace"
+def test_home_is_root_s_in_the_session_unless_the_studio_says_otherwise() -> None:
+    assert tool_environment(tool("x"), {})["HOME"] == "/root"
+    assert tool_environment(tool("x"), {"HOME": "/workspace"})["HOME"] == "/workspace"
+
+
+def test_nothing_of_the_agent_s_own_environment_is_in_it() -> None:
+    assert tool_environment(tool("x"), {"A": "b"}).keys() == {
+        "PATH",
+        "HOME",
+        "LANG",
+        "TERM",
+        "A",
+        "CONNECT_TOOL_PORT",
+        "CONNECT_TOOL_PATH_PREFIX",
+    }
 
 
 @pytest.mark.parametrize(

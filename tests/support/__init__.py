@@ -21,6 +21,7 @@ The edge and the byte path:
 
 The agent:
 - `agent_rig`           an agent with its surroundings
+- `daemon_rig`          a daemon in the test's own process
 - `plain_ground`        plain processes for what stands on a session's ground
 - `ground_contract`     what every ground promises
 - `enter_contract`      what it promises to programs that come from outside

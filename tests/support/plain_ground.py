@@ -24,7 +24,6 @@ from common.http1.lane import TcpAddress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from agent.host_state import HostState
     from agent.parts import OwnGround, Program, Use
@@ -89,7 +88,8 @@ class PlainProgram:
 class PlainGround:
     """See the module. Tests set what is public; whoever makes one also calls `clean_up`."""
 
-    def __init__(self) -> None:
+    def __init__(self, working_directory: str | None = None) -> None:
+        """`working_directory` is made with it; `laid` takes it from the spec."""
         self.before: dict[str, Callable[[], Awaitable[None]]] = {}
         """What happens first in `make`, `leave` or `detach`: they hang in it, or fail with it."""
         self.stubborn = False
@@ -99,9 +99,11 @@ class PlainGround:
         self.grown = (0, 0)
         self.done: list[str] = []
         """What was asked of it and has happened, in this order."""
+        self.graces: list[float] = []
+        """What each `end_all` was given, seconds."""
         self._mark = f"{_MARK}={secrets.token_hex(8)}"
         self._programs: list[PlainProgram] = []
-        self._working_directory: str | None = None
+        self._working_directory = working_directory
         self._output_fd: int | None = None
         self._lost = asyncio.Event()
 
@@ -189,6 +191,7 @@ class PlainGround:
 
     async def end_all(self, grace_seconds: float) -> bool:
         self.done.append("end_all")
+        self.graces.append(grace_seconds)
         if self.stubborn:
             return False
         if grace_seconds > 0 and await self._ends_by(_POLITE, grace_seconds):
@@ -294,10 +297,9 @@ def _take_terminal() -> None:
 
 
 @asynccontextmanager
-async def plain_ground(working_directory: Path, output_fd: int) -> AsyncIterator[PlainGround]:
+async def plain_ground(working_directory: str, output_fd: int) -> AsyncIterator[PlainGround]:
     """Make one that has this folder, for the length of the block."""
-    os.makedirs(working_directory, exist_ok=True)
-    ground = PlainGround()
+    ground = PlainGround(working_directory)
     await ground.make(output_fd=output_fd)
     try:
         yield ground
