@@ -23,7 +23,7 @@ from agent.parts import CannotStartError, GroundFailedError, GroundStatus
 from agent.preflight.check import check
 from agent.preflight.needs import WAY_OUT_NEEDS
 from agent.root.fuse_abort import abort_below
-from agent.root.namespaces import new_network
+from agent.root.network import NetworkUnavailableError
 from agent.root.session import SessionRoot
 from agent.session_record import remove_record, write_record
 from agent.standing import plan_root
@@ -129,7 +129,16 @@ class SessionGround:
                 growing.cancel()
 
     async def _open(self, active: str, output_fd: int) -> None:
-        own_network = await asyncio.to_thread(_can_have_network)
+        try:
+            root = await self._open_root(active, output_fd, own_network=True)
+        except NetworkUnavailableError as error:
+            _log.warning("no_network_of_its_own", error=str(error))
+            root = await self._open_root(active, output_fd, own_network=False)
+        await asyncio.to_thread(
+            write_record, self._host.session_record, root.first_pid, root.cgroup_folders
+        )
+
+    async def _open_root(self, active: str, output_fd: int, *, own_network: bool) -> SessionRoot:
         plan = await asyncio.to_thread(
             plan_root,
             self._spec,
@@ -148,7 +157,7 @@ class SessionGround:
         )
         self._root = root
         await root.open(output_fd=output_fd)
-        await asyncio.to_thread(write_record, self._host.session_record, root.first_pid)
+        return root
 
     async def run(self) -> None:
         """Keep it until cancelled; raise GroundFailedError if its first process is killed."""
@@ -267,12 +276,3 @@ class SessionGround:
 
 def _abort_below(folder: Path) -> tuple[str, ...]:
     return abort_below(os.path.realpath(folder))
-
-
-def _can_have_network() -> bool:
-    try:
-        os.close(new_network())
-    except OSError as error:
-        _log.warning("no_network_namespace", error=str(error))
-        return False
-    return True

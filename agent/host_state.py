@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from common.clock import Clock
 
-LOCK_SECONDS_MAX = 45.0  # the default stop grace, and what a stop takes besides
+LOCK_SECONDS_MAX = 130.0  # what a stop takes at most, with the default grace
 LOCK_INTERVAL_SECONDS = 0.2
 _MODE = 0o700
 

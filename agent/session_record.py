@@ -24,15 +24,17 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     pid: int
     start_ticks: int
+    cgroups: tuple[str, ...] = ()
+    """Folders that a killed agent leaves behind, empty."""
 
 
-def write_record(path: Path, pid: int) -> None:
+def write_record(path: Path, pid: int, cgroups: tuple[str, ...] = ()) -> None:
     """Replace the note; a process that has ended already leaves none."""
     facts = read_process(pid)
     if facts is None:
         return
     new = path.with_name(path.name + ".new")
-    new.write_bytes(encode(SessionRecord(pid=pid, start_ticks=facts.start_ticks)))
+    new.write_bytes(encode(SessionRecord(pid=pid, start_ticks=facts.start_ticks, cgroups=cgroups)))
     os.replace(new, path)
 
 

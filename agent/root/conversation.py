@@ -100,7 +100,8 @@ class Conversation:
 
     def signal_all(self, numbers: Iterable[signal.Signals]) -> asyncio.Event:
         """Signal every process but this one; the event is set once there is no other."""
-        self._empty = asyncio.Event()
+        if self._empty.is_set():
+            self._empty = asyncio.Event()  # else somebody is waiting for the one there is
         with contextlib.suppress(SessionFailedError):
             for number in numbers:
                 self._order(SignalAll(signal=int(number)))

@@ -26,9 +26,10 @@ from agent.root.entering import EnteredProgram, enter
 from agent.root.launching import launch_first
 from agent.root.layers import MountedRoot, mount_root, unmount_root
 from agent.root.limit_watch import LimitWatch
-from agent.root.network import NetworkUnavailableError, SessionNetwork
+from agent.root.network import SessionNetwork
 from agent.root.orders import Enter, Launch
 from agent.root.seccomp_filter import SeccompUnavailableError, compile_filter
+from agent.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -89,7 +90,8 @@ class SessionRoot:
         self._working_directory = working_directory
         self._clock = clock
         self._on_change = on_change
-        self._closing = contextlib.AsyncExitStack()
+        self._closing = contextlib.ExitStack()
+        self._threads = Threads("root")
         self._first: Conversation | None = None
         self._network: SessionNetwork | None = None
         self._cgroup: SessionCgroup | None = None
@@ -101,31 +103,33 @@ class SessionRoot:
     async def open(self, *, output_fd: int) -> None:
         """Make it, or leave nothing and raise SessionFailedError. From the main thread's loop.
 
+        Raise NetworkUnavailableError if it only lacks the network that it was planned with.
+
         `output_fd` is a pipe for what the session's programs print.
         """
         try:
-            mounted = await self._prepare()
+            # Cancelled, it waits: what is half made must be there for `close` to take away.
+            mounted = await self._threads.run(self._prepare)
             _log.info("session_root_mounted")
             self._first = launch_first(self._launch(mounted), output_fd=output_fd)
-            self._closing.push_async_callback(self._end)
             await self._first.ready()
         except BaseException as error:
             await self.close()
-            if isinstance(error, OSError | NetworkUnavailableError | SeccompUnavailableError):
+            if isinstance(error, OSError | SeccompUnavailableError):
                 raise SessionFailedError(f"the session's root can't be made: {error}") from None
             raise
         _log.info("session_root_ready", pid=self._first.pid, gives_up=self.status().gives_up)
 
-    async def _prepare(self) -> MountedRoot:
-        """Make what the session stands on; each part is taken away again by `close`."""
-        self._seccomp = await asyncio.to_thread(compile_filter, self._plan.seccomp)
-        self._cgroup = await asyncio.to_thread(SessionCgroup, self._name, self._plan.limits)
+    def _prepare(self) -> MountedRoot:
+        """Make what the session stands on; each part is taken away again by `close`. Blocks."""
+        self._seccomp = compile_filter(self._plan.seccomp)
+        self._cgroup = SessionCgroup(self._name, self._plan.limits)
         self._closing.callback(self._cgroup.remove)
         self._watch = LimitWatch(self._cgroup, self._clock, self._on_change)
         if self._plan.own_network:
-            self._network = await asyncio.to_thread(SessionNetwork)
+            self._network = SessionNetwork()
             self._closing.callback(self._network.close)
-        mounted = await asyncio.to_thread(mount_root, self._plan, self._folder)
+        mounted = mount_root(self._plan, self._folder)
         self._closing.callback(unmount_root, mounted)
         return mounted
 
@@ -134,14 +138,15 @@ class SessionRoot:
 
         Raise SessionStillEndingError if processes survive; then the rest stays as it is.
         """
-        await self._closing.aclose()
+        if self._first is not None:
+            await self._end(self._first)
+        self._closing.close()
 
-    async def _end(self) -> None:
-        assert self._first is not None
-        self._first.kill()
+    async def _end(self, first: Conversation) -> None:
+        first.kill()
         try:
             async with asyncio.timeout(END_SECONDS_MAX):
-                await self._first.wait()
+                await first.wait()
         except TimeoutError:
             raise SessionStillEndingError("processes of the session survive SIGKILL") from None
 
@@ -254,6 +259,11 @@ class SessionRoot:
     def first_pid(self) -> int:
         """The host's number of the first process."""
         return self._running().pid
+
+    @property
+    def cgroup_folders(self) -> tuple[str, ...]:
+        """What is left of it, empty, when the agent is killed."""
+        return () if self._cgroup is None else tuple(str(m.path) for m in self._cgroup.folders)
 
     async def ended(self) -> None:
         """Return once the first process has ended, whoever ended it."""

@@ -11,6 +11,5 @@
 - `image`       the sparse file: made whole or not at all, checked before use, room on its disk
 - `loopdev`     loop devices: found, made, given back
 - `syscalls`    system calls that Python has not
-- `threads`     blocking calls off the event loop
 - `memory`      the fake that passes the same tests
 """

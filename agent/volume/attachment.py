@@ -59,6 +59,7 @@ class Attachment:
 def attach(path: Path, mount_point: Path, devices: LoopDevices) -> Attachment:
     """Mount the image `path` and prepare what is in it; undo what was done if that fails."""
     facts = image.check(path)
+    image.require_room(path)
     with contextlib.ExitStack() as undo:
         device = devices.take(path, facts)
         undo.callback(device.close)
@@ -113,7 +114,7 @@ def _prepare(path: Path, mount_point: Path, *, image_bytes: int) -> Tree:
     except OSError as error:
         if error.errno in _DAMAGE:
             raise ImageCorruptError(
-                f"the volume's image {path} is damaged: {error.strerror}"
+                f"the volume's image {path} is damaged ({error.strerror}); {image.LEFT_AS_IT_IS}"
             ) from error
         raise image.translated(error, "the volume can't be prepared") from error
     return tree
@@ -145,5 +146,5 @@ def _mount_error(error: OSError, path: Path) -> VolumeError:
         case _:
             return ImageCorruptError(
                 f"the volume's image {path} is damaged: the kernel refuses it ({error.strerror}); "
-                "it was left as it is"
+                f"{image.LEFT_AS_IT_IS}"
             )

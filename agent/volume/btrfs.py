@@ -19,10 +19,10 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from agent.threads import Threads
 from agent.volume import attachment, image, syscalls
 from agent.volume.attachment import ACTIVE, SNAPSHOTS, Attachment, aligned
 from agent.volume.loopdev import LoopDevices
-from agent.volume.threads import Threads
 from agent.volume.volume import (
     BackingDiskFullError,
     CannotResizeError,
@@ -46,6 +46,9 @@ MOUNT_NAME = "volume"
 SETTLE_SECONDS_MAX = 20.0
 """How long the kernel may take to end a mount that its last process has left: it writes its cache
 first, which on a slow disk takes seconds."""
+UNBIND_SECONDS_MAX = 5.0
+"""How long the kernel may take to give the device back after that. All has been written by then:
+it takes milliseconds, or as long as somebody else holds a mount of it."""
 SETTLE_INTERVAL_SECONDS = 0.05
 
 
@@ -119,7 +122,12 @@ class BtrfsVolume:
         return (await self.measure()).true_free_bytes
 
     async def measure(self) -> Space:
-        return await self._threads.run(self._measure, self._present())
+        attached = self._present()
+        space = await self._threads.run(self._measure, attached)
+        if self._attached is not attached:
+            # It is being unmounted: what was measured may be the folder below, and the host's.
+            raise NotAttachedError("the volume is not attached any more")
+        return space
 
     async def grow(self, steps: int) -> int:
         assert steps > 0, "growing is by at least one step"
@@ -134,8 +142,12 @@ class BtrfsVolume:
         async with self._shape:
             if self._attached is None:
                 return
-            await self._unmount(self._attached)
             attached, self._attached = self._attached, None
+            try:
+                await self._unmount(attached)
+            except BaseException:
+                self._attached = attached
+                raise
             await self._threads.run(attached.close)
             await self._wait_until_unbound()
 
@@ -215,7 +227,7 @@ class BtrfsVolume:
             await self._clock.sleep(SETTLE_INTERVAL_SECONDS)
 
     async def _wait_until_unbound(self) -> None:
-        end = self._clock.monotonic() + SETTLE_SECONDS_MAX
+        end = self._clock.monotonic() + UNBIND_SECONDS_MAX
         while await self._threads.run(self._is_bound):
             if self._clock.monotonic() >= end:
                 raise StillInUseError(

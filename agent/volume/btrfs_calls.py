@@ -200,7 +200,8 @@ def _refuse_stopped(facts: os.statvfs_result) -> None:
     if facts.f_flag & os.ST_RDONLY:
         raise FileSystemStoppedError(
             "the kernel has stopped the volume's file system after an error, as when the host's "
-            "disk is full or broken: what was written before is safe, nothing more can be written"
+            "disk is full or broken: nothing can be written any more, and what was written in the "
+            "last half minute may be lost; see to the host's disk, then stop and start the Studio"
         )
 
 

@@ -32,6 +32,11 @@ HOST_RESERVE_BYTES = 256 * 1024**2
 BEGINNING_BYTES_MAX = 640 * 1024**2
 """The file system begins with this size inside its image; attaching extends it. See
 `btrfs_calls.Tree.widen_metadata`: a tenth of it becomes the room for metadata."""
+ATTACH_ROOM_BYTES_MIN = 16 * 1024**2
+"""Without that much room on the host's disk an image is not even mounted: a write of the file
+system's own that finds no place stops it."""
+LEFT_AS_IT_IS = "it was left as it is: put a copy in its place, or move it away to begin anew"
+"""Ends the sentence about an image that can't be used."""
 MKFS_SECONDS_MAX = 60.0  # takes 20 ms; a disk that hangs shall not hang the start for ever
 
 _MKFS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -84,19 +89,30 @@ def check(image: Path) -> os.stat_result:
         raise translated(error, f"the volume's image {image} can't be read") from error
     if len(superblock) < _SUPERBLOCK_BYTES:
         raise ImageTruncatedError(
-            f"the volume's image {image} was cut off: {facts.st_size} bytes are left of it"
+            f"the volume's image {image} was cut off: {facts.st_size} bytes are left of it; "
+            f"{LEFT_AS_IT_IS}"
         )
     if superblock[_MAGIC_OFFSET : _MAGIC_OFFSET + len(_MAGIC)] != _MAGIC:
         raise ImageCorruptError(
-            f"the volume's image {image} is damaged: there is no btrfs in it; it was left as it is"
+            f"the volume's image {image} is damaged: there is no btrfs in it; {LEFT_AS_IT_IS}"
         )
     (size_bytes,) = struct.unpack_from("<Q", superblock, _DEVICE_BYTES_OFFSET)
     if facts.st_size < size_bytes:
         raise ImageTruncatedError(
             f"the volume's image {image} was cut off: it has {facts.st_size} bytes "
-            f"of {size_bytes}; it was left as it is"
+            f"of {size_bytes}; {LEFT_AS_IT_IS}"
         )
     return facts
+
+
+def require_room(image: Path) -> None:
+    """Raise BackingDiskFullError if mounting the image could make things worse."""
+    room = host_room_bytes(image)
+    if room < ATTACH_ROOM_BYTES_MIN:
+        raise BackingDiskFullError(
+            f"the host's disk is full: {_mb(room)} are free where the volume's image {image} lies, "
+            f"and it takes {_mb(ATTACH_ROOM_BYTES_MIN)} to use it safely; make room there"
+        )
 
 
 def host_room_bytes(path: Path | int) -> int:

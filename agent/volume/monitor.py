@@ -8,7 +8,7 @@ import structlog
 
 from agent.volume import policy
 from agent.volume.policy import Full, Grow, Memory, Sample, Wait
-from agent.volume.volume import VolumeError
+from agent.volume.volume import NotAttachedError, VolumeError
 from common.messages import VolumeStatus
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class VolumeMonitor:
         """Look once, act once, and return how long to wait before the next look."""
         try:
             space = await self._volume.measure()
+        except NotAttachedError:  # the end of the run: the last that was seen goes on being true
+            return policy.PAUSE_SECONDS_MAX
         except VolumeError as error:
             self._tell(self._space, full=self._full, message=str(error))
             return policy.PAUSE_SECONDS_MAX
@@ -87,6 +89,8 @@ class VolumeMonitor:
         begun = self._clock.monotonic()
         try:
             size_bytes = await self._volume.grow(steps)
+        except NotAttachedError:
+            return policy.PAUSE_SECONDS_MAX
         except VolumeError as error:
             return self._failed(space, str(error), retry_helps=error.retry_helps)
         if size_bytes <= space.size_bytes:

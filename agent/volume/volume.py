@@ -197,7 +197,8 @@ class StillInUseError(VolumeError):
 class FileSystemStoppedError(VolumeError):
     """The kernel has made the file system read-only after an error.
 
-    That is what comes of a full disk of the host. What was written before is in the image.
+    That is what comes of a full disk of the host. What was fsynced or older than half a minute is
+    in the image.
     """
 
     retry_helps = False

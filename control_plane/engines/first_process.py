@@ -7,6 +7,8 @@ gone first, and what hangs in the kernel takes longer still.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "session.pid"
+CGROUPS = "/sys/fs/cgroup/"
 
 
 class _Note(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pid: int
     start_ticks: int
+    cgroups: tuple[str, ...] = ()
 
 
 def end_first_process(folder: Path) -> bool:
@@ -40,7 +44,15 @@ def end_first_process(folder: Path) -> bool:
 
 
 def remove_note(folder: Path) -> None:
-    """After a boot the note could name a stranger."""
+    """After a boot the note could name a stranger. The cgroups that it names are removed, too.
+
+    They are empty once the session has ended, and the kernel keeps any others.
+    """
+    note = _read(folder)
+    for cgroup in note.cgroups if note is not None else ():
+        if cgroup.startswith(CGROUPS):
+            with contextlib.suppress(OSError):
+                os.rmdir(cgroup)
     (folder / FILE).unlink(missing_ok=True)
 
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from agent.volume.threads import Threads
+from agent.threads import Threads
 from common.clock import settle
 
 

@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 THREADS_MAX = 4
-"""A growth, a measurement and a snapshot at once, and one to spare: a snapshot waits for the disk,
-and the growth must not wait for the snapshot."""
+"""Of a volume: a growth, a measurement and a snapshot at once, and one to spare: a snapshot waits
+for the disk, and the growth must not wait for the snapshot."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Threads:
-    """The threads of one volume; they are started when needed.
+    """The threads of one volume or root; they are started when needed.
 
     A thread lives in the mount namespace of the thread that started it: whoever moves the process
     to another namespace does so before the first call.
