@@ -34,6 +34,8 @@ The agent:
 - `root_agent`          the agent's stand-in that makes them
 - `attempts`            scripts that try to get out
 - `escape_targets`      where they would like to get
+- `bpf`                 what a seccomp filter answers
+- `hanging_fuse`        a file system whose reads never end
 - `waiting`             for a named condition, without an event loop
 
 Everything together:
