@@ -92,8 +92,7 @@ class DaemonRig:
         """Change settings of the spec, and of what the control plane wants; before `run`."""
         changed = msgspec.structs.replace(self.spec.settings, **settings)
         self.spec = msgspec.structs.replace(self.spec, settings=changed)
-        plane = self.control_plane
-        plane.wished = msgspec.structs.replace(plane.wished, settings=changed)
+        self.control_plane.set(changed)
 
     async def works(self) -> int:
         """Return the pid of the tool, once it answers."""
@@ -112,9 +111,9 @@ async def daemon(folder: Path, source: str = "serve()") -> AsyncIterator[DaemonR
     """Give a daemon that the test runs, with a tool that runs `source`."""
     async with serving() as control_plane:
         tool = tool_spec(folder, source)
-        yield DaemonRig(
-            control_plane, session_spec(folder, tool, url=control_plane.url, grace_seconds=5)
-        )
+        spec = session_spec(folder, tool, url=control_plane.url, grace_seconds=5)
+        control_plane.set(spec.settings)
+        yield DaemonRig(control_plane, spec)
 
 
 @asynccontextmanager

@@ -24,6 +24,8 @@ from common.wire import decode, encode
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from common.session_spec import SessionSettings
+
 RUN = RunNumber(3)
 TOKEN = Secret("agent-token")
 FIRST_END = datetime(2030, 1, 1, 8, tzinfo=UTC)
@@ -72,6 +74,10 @@ class FakeControlPlane:
                 stop_reason=reason,
             )
             self._news.notify_all()
+
+    def set(self, settings: SessionSettings) -> None:
+        """Have these settings, which win over those of the spec; before the agent starts."""
+        self.wished = msgspec.structs.replace(self.wished, settings=settings)
 
     async def reported(self, wanted: Callable[[StatusReport], bool]) -> StatusReport:
         """Wait for a report like that, and return the first one."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from common.ids import SessionId
+    from common.session_spec import SessionSpec
 
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -23,9 +24,9 @@ _CGROUPS = Path("/sys/fs/cgroup")
 class SeenSession:
     """A session that lives now, seen through its first process."""
 
-    def __init__(self, state: Path) -> None:
-        """`state` is its folder on the host; its agent has reported that it runs."""
-        note = decode((state / "session.pid").read_bytes(), SessionRecord)
+    def __init__(self, spec: SessionSpec) -> None:
+        """Its agent has reported that it runs."""
+        note = decode(Path(spec.host_state_dir, "session.pid").read_bytes(), SessionRecord)
         self.first_pid = note.pid
         self._pid_namespace = os.readlink(f"/proc/{note.pid}/ns/pid")
 
