@@ -206,8 +206,7 @@ class SessionGround:
         """See `Ground`. What hangs in a dead data link is freed from it."""
         if self._root is None or await self._root.end_all(grace_seconds):
             return True
-        await self._abort_dead_links()
-        return await self._root.end_all(0.0)
+        return await self._abort_dead_links() and await self._root.end_all(0.0)
 
     async def enter(
         self,
@@ -267,11 +266,12 @@ class SessionGround:
             raise CannotStartError("the session has not been made")
         return self._root
 
-    async def _abort_dead_links(self) -> None:
-        """Free whatever waits for a file system of ours that doesn't answer any more."""
+    async def _abort_dead_links(self) -> bool:
+        """Free whatever waits for a file system of ours that doesn't answer; False if none is."""
         aborted = await asyncio.to_thread(_abort_below, self._host.mounts)
         if aborted:
             _log.warning("file_systems_aborted", mounts=aborted)
+        return bool(aborted)
 
 
 def _abort_below(folder: Path) -> tuple[str, ...]:

@@ -64,8 +64,9 @@ async def held(
         raise HostStateError(f"the session's folder can't be used: {error}") from None
     try:
         await _lock(fd, state.lock, clock, unwanted)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: what comes next has the words for that
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield state
     finally:
         os.close(fd)

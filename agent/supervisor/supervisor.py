@@ -226,14 +226,24 @@ class Supervisor:
             await self._ground.end_all(0.0)
 
     async def _end_all(self) -> None:
-        """End what the tool left: with what it didn't take of the grace, but not at once."""
-        grace = 0.0
-        if not self._kill.is_set():
-            left = self._grace_end - self._clock.monotonic()
-            grace = max(LEFTOVER_GRACE_SECONDS, left)
-        if not await self._ground.end_all(grace):
+        """End what the tool left."""
+        if not await self._all_ended():
             _log.warning("processes_survive_sigkill")
         self._output.drain()
+
+    async def _all_ended(self) -> bool:
+        """End it with what the tool didn't take of the grace, but not at once, unless killed."""
+        if not self._kill.is_set():
+            grace = max(LEFTOVER_GRACE_SECONDS, self._grace_end - self._clock.monotonic())
+            async with asyncio.TaskGroup() as race:
+                kill = race.create_task(self._kill.wait(), name="tool-kill")
+                end = race.create_task(self._ground.end_all(grace), name="tool-end-all")
+                await asyncio.wait({kill, end}, return_when=asyncio.FIRST_COMPLETED)
+                kill.cancel()
+                end.cancel()
+            if not end.cancelled():
+                return end.result()
+        return await self._ground.end_all(0.0)
 
     async def _free_port(self) -> None:
         """See that the tool can listen on its port; what a former life left there is ended.
