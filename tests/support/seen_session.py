@@ -38,6 +38,10 @@ class SeenSession:
         """Return the host's pids of all that live in it, the first process included."""
         return [pid for pid in _all_pids() if self._holds(pid)]
 
+    def running(self, argument: bytes) -> list[int]:
+        """Return the host's pids of what lives in it and has this among its arguments."""
+        return [pid for pid in self.pids() if argument in _arguments(pid)]
+
     def host_pid(self, inside: int) -> int:
         """Return the host's pid of the process that the session calls `inside`."""
         found = [pid for pid in self.pids() if _innermost_pid(pid) == inside]
@@ -93,6 +97,12 @@ def _loop_devices(place: Path) -> Iterator[str]:
 
 def _all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def _arguments(pid: int) -> list[bytes]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return []
 
 
 def _innermost_pid(pid: int) -> int | None:
