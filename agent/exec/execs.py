@@ -14,7 +14,7 @@ import structlog
 from agent.exec.execution import Execution
 from agent.exec.spent import SpentTokens
 from common.exec.handshake import HandshakeError, accept
-from common.http1.replies import Reply, message
+from common.http1.replies import message
 from common.http1.site import Switch
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agent.parts import Entrance
     from common.clock import Clock
     from common.http1.head import RequestHead
+    from common.http1.replies import Reply
     from common.tasks import TaskBag
     from common.tokens import StudioClaims
 
@@ -64,7 +65,7 @@ class Execs:
         try:
             accepted = accept(head)
         except HandshakeError as error:
-            return _upgrade_to(message(error.status, error.sentence))
+            return message(400, str(error))
         now = self._clock.now().timestamp()
         refusal = self._no_room(now)
         if refusal:
@@ -104,9 +105,3 @@ class Execs:
         self._ending = True
         for execution in self._running:
             execution.notify("The session is being stopped.")
-
-
-def _upgrade_to(reply: Reply) -> Reply:
-    if reply.status != 426:
-        return reply
-    return Reply(reply.status, (*reply.headers, (b"Upgrade", b"websocket")), reply.body)

@@ -135,7 +135,10 @@ class Execution:
 
     async def _hang_up(self, program: EnteredProgram, ending: asyncio.Task[Exit]) -> None:
         _log.info("exec_client_gone", pid=program.pid)
-        self._let_go()
+        if program.terminal_fd is None:
+            self.flow()  # into nothing: it must not die of what it prints while it cleans up
+        else:
+            self._let_go()  # as a terminal is that was switched off
         program.send_signal(signal.SIGHUP)
         program.send_signal(signal.SIGCONT)
         if not await self._until(ending.done, HANG_UP_SECONDS):

@@ -19,12 +19,7 @@ _NONCE_BYTES = 16
 
 
 class HandshakeError(Exception):
-    """A handshake that is not one of this protocol: `status` and a sentence."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.sentence = sentence
+    """A handshake that is not one of this protocol. The text is a sentence."""
 
 
 def ask(target: bytes, host: bytes, bearer: bytes, nonce: bytes) -> bytes:
@@ -45,17 +40,17 @@ def ask(target: bytes, host: bytes, bearer: bytes, nonce: bytes) -> bytes:
 def accept(head: RequestHead) -> bytes:
     """Return the agent's answer, or raise HandshakeError."""
     if not head.is_websocket:
-        raise HandshakeError(426, "This is the place of a WebSocket.")
+        raise HandshakeError("This is the place of a WebSocket.")
     if head.content_length or head.chunked:
-        raise HandshakeError(400, "The handshake has a body.")
+        raise HandshakeError("The handshake has a body.")
     if head.fields.get(b"sec-websocket-version", b"").strip() != _VERSION:
-        raise HandshakeError(426, "The WebSocket's version has to be 13.")
+        raise HandshakeError("The WebSocket's version has to be 13.")
     if not _is_nonce(key := head.fields.get(b"sec-websocket-key", b"").strip()):
-        raise HandshakeError(400, "The handshake has no key.")
+        raise HandshakeError("The handshake has no key.")
     offered = [name for value in head.all(b"sec-websocket-protocol") for name in tokens(value)]
     if PROTOCOL not in offered:
         raise HandshakeError(
-            426, f"Only {PROTOCOL.decode()} is spoken here: is your `studios` of another version?"
+            f"Only {PROTOCOL.decode()} is spoken here: is your `studios` of another version?"
         )
     headers = [
         (b"Connection", b"Upgrade"),
@@ -80,7 +75,7 @@ def is_accepted(head: ResponseHead, nonce: bytes) -> bool:
         or fields.get(b"sec-websocket-protocol", b"").strip() != PROTOCOL
         or b"sec-websocket-extensions" in fields
     ):
-        raise HandshakeError(502, "What answered does not speak the protocol of exec.")
+        raise HandshakeError("What answered does not speak the protocol of exec.")
     return True
 
 

@@ -228,7 +228,7 @@ def _parse_order(content: bytes) -> Order:
     if not all(_VARIABLE.fullmatch(variable) for variable in order.environment):
         raise BadMessageError("the order's environment is not made of NAME=VALUE")
     if order.detach and (order.stdin or order.terminal is not None):
-        raise BadMessageError("what is detached has neither stdin nor a terminal")
+        raise BadMessageError("an order to detach has neither stdin nor a terminal")
     return order
 
 

@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
             if is_accepted(head, nonce):
                 return
         except HandshakeError as error:
-            raise CommandError(f"{url}: {error.sentence}") from None
+            raise CommandError(f"{url}: {error}") from None
         raise _refused(url, head.status, await self._body(head))
 
     async def _head(self, url: str) -> bytes:

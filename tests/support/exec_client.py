@@ -38,8 +38,8 @@ class RefusedError(Exception):
 
     def __init__(self, head: ResponseHead, body: bytes) -> None:
         self.status = head.status
-        self.head = head
-        self.sentence: str = json.loads(body)["message"] if body else ""
+        is_json = head.fields.get(b"content-type") == b"application/json"
+        self.sentence: str = json.loads(body)["message"] if is_json else ""
         super().__init__(f"{head.status} {self.sentence}")
 
 

@@ -1,0 +1,137 @@
+"""Nobody is drowned and nobody is made to wait for somebody else's slowness."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from agent.exec.execution import CREDIT_BYTES
+from common.exec.messages import Credit, Exit, Order, Signal, Stdin, StdinEnd, Stdout
+from tests.support.exec_client import exec_client
+from tests.support.rig import until
+
+if TYPE_CHECKING:
+    from tests.support.exec_client import ExecClient
+    from tests.support.rig import Rig
+
+MIB = 1024 * 1024
+PIPE_MIB = 200
+GROWTH_BYTES_MAX = 40 * MIB
+"""Of client, edge, agent together: buffers of some MiB, and what the allocator keeps."""
+ON_THE_WAY_BYTES_MAX = 24 * MIB
+"""Buffers of four transports and the kernel's of three connections: what is sent and not read."""
+BLOCK = os.urandom(MIB)
+
+
+def words(text: str) -> tuple[bytes, ...]:
+    return tuple(text.encode().split())
+
+
+def resident_bytes() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+async def test_200_mb_pass_a_pipe_exactly_in_bounded_memory(rig: Rig) -> None:
+    sent, got = hashlib.sha256(), hashlib.sha256()
+    before = peak = resident_bytes()
+    left = PIPE_MIB * MIB
+    received = 0
+    async with exec_client(rig) as client:
+        client.say(Order(arguments=(b"cat",), stdin=True))
+        while client.closed is None:
+            while left and client.credit >= 65536:
+                start = -left % MIB
+                piece = BLOCK[start : start + 65536]
+                sent.update(piece)
+                client.say(Stdin(piece))
+                client.credit -= len(piece)
+                left -= len(piece)
+                if not left:
+                    client.say(StdinEnd())
+            found = await client.hear()
+            assert found is not None
+            if isinstance(found, Stdout):
+                got.update(found.data)
+                received += len(found.data)
+                client.stdout = b""
+                if received % (10 * MIB) < 65536:
+                    peak = max(peak, resident_bytes())
+        client.close()
+    assert client.exit == Exit(code=0)
+    assert received == PIPE_MIB * MIB
+    assert got.digest() == sent.digest()
+    assert peak - before < GROWTH_BYTES_MAX
+
+
+async def test_a_program_waits_for_a_client_that_does_not_read(rig: Rig) -> None:
+    async with exec_client(rig) as client:
+        client.say(Order(arguments=words("dd if=/dev/zero bs=65536 status=none")))
+        pid = await client.started()
+        await until(lambda: is_held(pid), what="the program waits")
+        assert written_bytes(pid) < ON_THE_WAY_BYTES_MAX
+        held_at = written_bytes(pid)
+        client.stdout = b""
+        while len(client.stdout) < held_at + MIB:
+            await client.hear()
+        assert written_bytes(pid) > held_at, "and goes on with it"
+        client.say(Signal("SIGINT"))
+        assert await client.end() == Exit(signal="SIGINT")
+
+
+def is_held(pid: int) -> bool:
+    """Whether it sleeps in a write to a full pipe, and has done so for a while."""
+    looks = {(Path(f"/proc/{pid}/wchan").read_text(), written_bytes(pid)) for _ in range(20)}
+    return len(looks) == 1 and next(iter(looks))[0].endswith("pipe_write")
+
+
+def written_bytes(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/io").read_text().split()
+    return int(fields[fields.index("wchar:") + 1])
+
+
+async def test_a_client_waits_for_a_program_that_does_not_read_and_is_still_heard(rig: Rig) -> None:
+    async with exec_client(rig) as client:
+        client.say(Order(arguments=words("sleep 600"), stdin=True))
+        credit = await first_credit(client)
+        assert credit == CREDIT_BYTES
+        client.say(*(Stdin(bytes(65536)) for _ in range(credit // 65536)))
+        await client.drain()
+        client.send(client.framing.ping())
+        await client.hear()  # the answer: everything before it was taken
+        assert client.credit == credit, "no more, but for what its pipe has room for"
+        client.say(Signal("SIGTERM"))
+        assert await client.end() == Exit(signal="SIGTERM")
+
+
+async def first_credit(client: ExecClient) -> int:
+    while not isinstance(found := await client.hear(), Credit):
+        assert found is not None
+    return found.size_bytes
+
+
+async def test_stdin_beyond_the_credit_ends_the_command(rig: Rig) -> None:
+    async with exec_client(rig) as client:
+        client.say(Order(arguments=words("sleep 600"), stdin=True))
+        credit = await first_credit(client)
+        client.say(*(Stdin(bytes(65536)) for _ in range(credit // 65536)), Stdin(b"x"))
+        while client.closed is None:
+            assert await client.hear() is not None
+        assert client.closed.code == 1008
+    await until(lambda: not rig.ground.living(), what="the command is ended")
+
+
+async def test_pings_of_a_client_that_does_not_read_pile_up_nothing(rig: Rig) -> None:
+    async with exec_client(rig) as client:
+        client.say(Order(arguments=words("dd if=/dev/zero bs=65536 status=none")))
+        pid = await client.started()
+        await until(lambda: is_held(pid), what="the program waits")
+        before = resident_bytes()
+        for _ in range(2000):
+            client.send(client.framing._websocket._proto.ping(bytes(125)) * 100)
+            await client.drain()
+        assert resident_bytes() - before < GROWTH_BYTES_MAX
+        client.abort()
