@@ -33,7 +33,7 @@ import socket, sys
 path, request, seconds = sys.argv[1:]
 try:
     agent = socket.socket(socket.AF_UNIX)
-    pass
+    agent.settimeout(float(seconds))
     agent.connect(path)
     agent.sendall(request.encode() + b" HTTP/1.0\r\n\r\n")
     answer = b"".join(iter(lambda: agent.recv(65536), b""))
