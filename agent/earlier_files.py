@@ -3,6 +3,8 @@
 Version 0.1 ran tools on the host itself, in a folder that was home and working directory in one.
 Only a copy that is complete and durable is kept for good, by renaming the folder: a run that ends
 before makes it again. The folder stays, under its new name, until the Studio is deleted.
+
+The copying program ends with its agent, also when that is killed: it would keep the volume mounted.
 """
 
 from __future__ import annotations
@@ -56,7 +58,10 @@ async def bring_in(earlier: Path, workspace: Path) -> None:
 def _start(earlier: Path, workspace: Path, complaints_fd: int) -> subprocess.Popen[bytes]:
     workspace.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
-        ["cp", "--archive", "--", f"{earlier}/.", str(workspace)],
+        [
+            *("setpriv", "--pdeathsig", "KILL", "--"),
+            *("cp", "--archive", "--", f"{earlier}/.", str(workspace)),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=complaints_fd,
