@@ -12,7 +12,7 @@ import pytest
 
 from agent.orphans import become_subreaper
 from tests.support.agent_rig import session_id
-from tests.support.seen_session import cgroups_of, left_of
+from tests.support.seen_session import cgroups_of, end_what_is_left_of, left_of
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def place() -> Iterator[Path]:
         # Killed agents are cleaned up after by the kernel, which takes a moment.
         until(lambda: not left_of(path), what=f"nothing is left of the session in {path}")
     finally:
+        end_what_is_left_of(path)
         shutil.rmtree(path)
         for cgroup in cgroups_of(session_id(path)):  # a killed agent leaves them, empty
             cgroup.rmdir()

@@ -168,10 +168,12 @@ class AgentProcess:
 
 
 @asynccontextmanager
-async def running_agent(folder: Path, spec: bytes | SessionSpec) -> AsyncIterator[AgentProcess]:
+async def running_agent(
+    folder: Path, spec: bytes | SessionSpec, **environment: str
+) -> AsyncIterator[AgentProcess]:
     """Start an agent with this spec; it is killed at the end if the test left it running.
 
-    `folder` is where its spec and its log are put.
+    `folder` is where its spec and its log are put; `environment` is added to that of the test.
     """
     data = spec if isinstance(spec, bytes) else encode(spec)
     path = folder / "spec.json"
@@ -186,7 +188,7 @@ async def running_agent(folder: Path, spec: bytes | SessionSpec) -> AsyncIterato
             "--spec-file",
             str(path),
             cwd=ROOT,
-            env={**os.environ, "SECRET_OF_THE_AGENT": "1"},
+            env={**os.environ, "SECRET_OF_THE_AGENT": "1", **environment},
             stdout=output,
             stderr=output,
             start_new_session=True,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent.root.namespaces import socket_within
 from agent.session_record import SessionRecord
 from common.wire import decode
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     import socket
@@ -74,17 +75,31 @@ def left_of(place: Path) -> list[str]:
     return [*_mounts(place), *_loop_devices(place)]
 
 
+def end_what_is_left_of(place: Path) -> None:
+    """Take away what a test that failed has left."""
+    for pid in _all_pids():
+        if pid != os.getpid() and _mounts_of(pid, place):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    until(lambda: not list(_mounts(place)), what=f"no process has mounts of {place}")
+    for device in _loop_devices(place):
+        subprocess.run(["losetup", "--detach", f"/dev/{device.partition(':')[0]}"], check=False)
+
+
 def cgroups_of(session_id: SessionId) -> list[Path]:
     return list(_CGROUPS.rglob(f"studios-{session_id}"))
 
 
 def _mounts(place: Path) -> Iterator[str]:
     for pid in _all_pids():
-        with contextlib.suppress(OSError):
-            table = Path(f"/proc/{pid}/mountinfo").read_text(errors="replace")
-            for line in table.splitlines():
-                if str(place) in line:
-                    yield f"{pid}: {line}"
+        yield from _mounts_of(pid, place)
+
+
+def _mounts_of(pid: int, place: Path) -> list[str]:
+    with contextlib.suppress(OSError):
+        table = Path(f"/proc/{pid}/mountinfo").read_text(errors="replace")
+        return [f"{pid}: {line}" for line in table.splitlines() if str(place) in line]
+    return []
 
 
 def _loop_devices(place: Path) -> Iterator[str]:
