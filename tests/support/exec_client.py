@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from common.exec.messages import FromAgent, FromClient
+    from common.ids import SessionId
     from tests.support.rig import Rig
 
 ANSWER_SECONDS_MAX = 30.0
@@ -63,7 +64,7 @@ class ExecClient:
         for message in messages:
             self._writer.write(self.framing.message(message))
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | bytearray) -> None:
         """Send bytes that are no message."""
         self._writer.write(data)
 
@@ -101,6 +102,8 @@ class ExecClient:
                 self.exit = found
             case Closed():
                 self.closed = found
+            case Pinged() | Ponged():
+                pass
 
     async def until(self, what: str | bytes) -> bytes:
         """Hear until stdout holds this, and return what came up to it; that is then forgotten."""
@@ -147,14 +150,21 @@ class ExecClient:
 
 @asynccontextmanager
 async def exec_client(
-    rig: Rig, *, token: str | None = None, extra: str = "", request: bytes | None = None
+    rig: Rig,
+    *,
+    session_id: SessionId = SESSION,
+    token: str | None = None,
+    extra: str = "",
+    request: bytes | None = None,
 ) -> AsyncIterator[ExecClient]:
     """Yield a client whose handshake was accepted; raise RefusedError for one that wasn't."""
     reader, writer = await rig.connect()
     try:
         if request is None:
-            token = rig.platform.studio_token(SESSION, "exec", "ada") if token is None else token
-            request = ask(b"/.studio/exec", rig.host.encode(), token.encode(), NONCE)
+            if token is None:
+                token = rig.platform.studio_token(session_id, "exec", "ada")
+            host = rig.platform.host(session_id).encode()
+            request = ask(b"/.studio/exec", host, token.encode(), NONCE)
         writer.write(request.replace(b"\r\n\r\n", f"\r\n{extra}\r\n".encode()))
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
             head = parse_response(await reader.readuntil(b"\r\n\r\n"))

@@ -129,15 +129,17 @@ async def test_only_its_own_handshake_is_understood_and_the_token_stays_good(
 async def test_there_is_an_end_to_how_many_run(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execs, "EXECS_MAX", 3)
     async with AsyncExitStack() as stack:
+        clients = []
         for _ in range(3):
             client = await stack.enter_async_context(exec_client(rig))
             client.say(Order(arguments=(b"sleep", b"600")))
             await client.started()
+            clients.append(client)
         spared = token(rig)
         error = await refused(rig, spared)
         assert (error.status, "end one" in error.sentence) == (503, True)
-        client.say(Signal("SIGTERM"))
-        await client.end()
+        clients[0].say(Signal("SIGTERM"))
+        await clients[0].end()
         await until(lambda: len(rig.agents[0].gateway._execs._running) == 2, what="one is over")
         async with exec_client(rig, token=spared) as another:
             another.say(Order(arguments=(b"true",)))
