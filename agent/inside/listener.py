@@ -32,7 +32,8 @@ PARTS_MAX = 16
 """Clients send a head at once. One that sends single bytes costs a wake-up of a thread for each."""
 CALL_SECONDS_MAX = 10.0
 PAUSE_SECONDS = 0.02
-"""Between two connections: a flood of them takes some per cent of a core, not the loop."""
+"""Between two connections: a flood of them takes a tenth of a core, and the loop has no more delay
+than without one (measured on two cores, beside two clients that did nothing else)."""
 OUT_OF_FILES_PAUSE_SECONDS = 1.0
 CLOSE_SECONDS_MAX = 1.0
 _BACKLOG = 64  # whoever comes to a full queue is told that nobody answers
