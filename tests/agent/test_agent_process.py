@@ -186,24 +186,6 @@ async def test_a_session_whose_first_process_is_killed_has_failed_and_is_cleared
         assert left_of(place) == []
 
 
-async def test_a_volume_that_is_no_volume_fails_the_run_with_a_sentence_and_is_left_alone(
-    place: Path,
-) -> None:
-    async with wanted(place) as (control_plane, spec):
-        state = place / "state"
-        state.mkdir(mode=0o700)
-        image = state / "studios-volume.btrfs"
-        image.write_bytes(b"garbage" * 100_000)
-        async with running_agent(place, spec) as agent:
-            assert await agent.exit_code() == 1, agent.log()
-        last = control_plane.reports[-1]
-        assert last.phase is RunPhase.FAILED
-        assert last.message.startswith("The session can't be made: ")
-        assert [step.state for step in last.stop_steps] == [StepState.SUCCEEDED] * 4
-        assert image.read_bytes() == b"garbage" * 100_000
-        assert left_of(place) == []
-
-
 # ── The tool ─────────────────────────────────────────────────────────────────
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.agent_rig import ROOT
+from tests.support.cancelled_making import MOMENTS
 from tests.support.ground_life import promises
 
 if TYPE_CHECKING:
@@ -17,26 +18,30 @@ if TYPE_CHECKING:
 
     from tests.support.ground_life import Kind
 
-LIFE_SECONDS_MAX = 50.0
+PROGRAM_SECONDS_MAX = 50.0
 
 
-def wrong_in_the_life_of(kind: Kind, folder: Path) -> dict[str, str]:
-    """Return what is wrong with each claim, empty for nothing."""
+def last_line_of(module: str, *arguments: str) -> str:
+    """Run a program of the tests to its end; return the last line that it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.ground_life", kind, str(folder)],
+        [sys.executable, "-m", f"tests.support.{module}", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=LIFE_SECONDS_MAX,
+        timeout=PROGRAM_SECONDS_MAX,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("kind", ["plain", "session"])
 def test_ground_keeps_its_promises(kind: Kind, place: Path) -> None:
-    found = wrong_in_the_life_of(kind, place)
+    found: dict[str, str] = json.loads(last_line_of("ground_life", kind, str(place)))
     assert found.keys() == set(promises())
     assert [f"{claim}: {problem}" for claim, problem in found.items() if problem] == []
+
+
+def test_making_that_is_cancelled_at_any_moment_leaves_nothing(place: Path) -> None:
+    left: list[list[str]] = json.loads(last_line_of("cancelled_making", str(place)))
+    assert left == [[]] * MOMENTS

@@ -27,8 +27,10 @@ The agent:
 - `enter_contract`      what it promises to programs that come from outside
 - `ground_stand`        where that is tried
 - `ground_life`         both grounds, each in a process of its own
+- `cancelled_making`    a session that is never made to the end
 - `seen_session`        a session as the host sees it, and what is left of one
 - `fake_control_plane`  a control plane, as the agent sees it
+- `exec_place`          the agent's end of `studios exec` on a port, for the command line
 - `exec_client`         a client of `studios exec` that is led by the hand
 - `session_rig`         session roots on the real kernel, and what they leave
 - `root_agent`          the agent's stand-in that makes them

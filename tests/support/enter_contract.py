@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from agent.supervisor.plain_http import get
-from tests.support.ground_stand import CLAIM_SECONDS_MAX, Stand, made
+from tests.support.ground_stand import CLAIM_SECONDS_MAX, GRACE_SECONDS, Stand, made
 
 if TYPE_CHECKING:
     from agent.parts import EnteredProgram
@@ -43,6 +43,15 @@ async def without_streams_an_entered_program_is_on_a_terminal_that_it_controls(
 
 
 @made
+async def a_terminal_has_its_size_before_its_program_looks(stand: Stand) -> None:
+    program = await stand.enter("stty", "size", streams=None, terminal_size=(17, 71))
+    assert program.terminal_fd is not None
+    assert await asyncio.to_thread(os.read, program.terminal_fd, 100) == b"17 71\r\n"
+    assert await program.wait() == 0
+    await _close(program)
+
+
+@made
 async def an_entered_program_is_signalled_with_its_group(stand: Stand) -> None:
     program = await stand.enter("sh", "-c", "sleep 600; true", streams=None)
     program.send_signal(signal.SIGTERM)
@@ -68,6 +77,16 @@ async def one_that_outlives_its_agent_goes_on_until_end_all(stand: Stand) -> Non
     assert status == 200
     assert await stand.ground.end_all(0)
     assert not await stand.listens()
+
+
+@made
+async def end_all_needs_no_sigkill_for_a_shell_at_its_prompt(stand: Stand) -> None:
+    program = await stand.enter("bash", "--norc", "--noediting", "-i", streams=None)
+    assert program.terminal_fd is not None
+    assert b"# " in await asyncio.to_thread(os.read, program.terminal_fd, 100)
+    assert await stand.ground.end_all(GRACE_SECONDS)
+    assert await program.wait() != -signal.SIGKILL
+    await _close(program)
 
 
 @made

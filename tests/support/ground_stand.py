@@ -65,6 +65,7 @@ class Stand:
         self,
         *arguments: str,
         streams: tuple[int, int, int] | None,
+        terminal_size: tuple[int, int] = (24, 80),
         outlives_agent: bool = False,
     ) -> EnteredProgram:
         return await self.ground.enter(
@@ -72,6 +73,7 @@ class Stand:
             _ENVIRONMENT,
             self.working_directory,
             streams=streams,
+            terminal_size=terminal_size,
             outlives_agent=outlives_agent,
         )
 
