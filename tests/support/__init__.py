@@ -33,6 +33,7 @@ The agent:
 - `exec_place`          the agent's end of `studios exec` on a port, for the command line
 - `exec_client`         a client of `studios exec` that is led by the hand
 - `session_rig`         session roots on the real kernel, and what they leave
+- `session_agent`       whole sessions: agents in processes of their own, and a shell in them
 - `root_agent`          the agent's stand-in that makes them
 - `attempts`            scripts that try to get out
 - `escape_targets`      where they would like to get
