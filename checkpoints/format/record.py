@@ -1,0 +1,136 @@
+"""What commits a generation, and what seals a checkpoint.
+
+One line of JSON, a newline, the BLAKE3 hash of that line in hexadecimal, a newline. Readers take
+whatever fields they know: a later version may add some.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from blake3 import blake3
+
+from checkpoints.format.damage import DamagedError
+from checkpoints.format.ids import (
+    CHUNK_ID_BYTES,
+    GENERATION_MAX,
+    CheckpointId,
+    ChunkId,
+    Generation,
+    parse_checkpoint_id,
+)
+from checkpoints.format.names import Place
+
+FORMAT = 1
+INDEXES_MAX = 16
+"""More would be more requests before a reader can begin; a writer merges the smallest."""
+RECORD_BYTES_MAX = 4 * 1024 * 1024
+PREFETCH_MAX = 20_000
+_DIGEST_DIGITS = 64
+
+
+class _Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    pass
+
+
+class PlaceField(_Wire, frozen=True, kw_only=True):
+    """One generation of one checkpoint."""
+
+    checkpoint_id: CheckpointId
+    generation: Generation
+
+    @classmethod
+    def of(cls, place: Place) -> PlaceField:
+        return cls(checkpoint_id=place.checkpoint_id, generation=place.generation)
+
+    @property
+    def place(self) -> Place:
+        return Place(self.checkpoint_id, self.generation)
+
+
+class TreeField(_Wire, frozen=True, kw_only=True):
+    """A generation's tree."""
+
+    root: str
+    """The root node's chunk id, hexadecimal."""
+    root_bytes: int
+    entries: int
+    bytes: int
+    """Sum of the sizes of all files."""
+
+    @property
+    def root_id(self) -> ChunkId:
+        return ChunkId(bytes.fromhex(self.root))
+
+
+class Added(_Wire, frozen=True, kw_only=True):
+    """What a generation added to the repository."""
+
+    chunks: int = 0
+    raw_bytes: int = 0
+    stored_bytes: int = 0
+
+
+class Record(_Wire, frozen=True, kw_only=True):
+    """One commit. Of a seal, tree is null and indexes are empty."""
+
+    format: int = FORMAT
+    kind: Literal["generation", "seal"]
+    checkpoint_id: CheckpointId
+    generation: Generation
+    run_number: int
+    writer: str
+    """16 random digits: one's own record is told from another's by it, after a time-out."""
+    created_at: datetime
+    parent: PlaceField | None = None
+    image: str = ""
+    final: bool = False
+    tree: TreeField | None = None
+    indexes: tuple[PlaceField, ...] = ()
+    added: Added = Added()
+    prefetch: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        return Place(self.checkpoint_id, self.generation)
+
+
+def encode(record: Record) -> bytes:
+    """Return the object's bytes."""
+    line = msgspec.json.encode(record)
+    return b"%b\n%b\n" % (line, blake3(line).hexdigest().encode())
+
+
+def parse(data: bytes, expected: Place) -> Record:
+    """Return the valid record of this place, or raise DamagedError."""
+    line, newline, rest = data.partition(b"\n")
+    if not newline or rest != blake3(line).hexdigest().encode() + b"\n":
+        raise DamagedError("the record has other content, or was cut off")
+    try:
+        record = msgspec.json.decode(line, type=Record)
+    except msgspec.MsgspecError as error:
+        raise DamagedError(f"the record can't be understood: {error}") from None
+    if record.format != FORMAT:
+        raise DamagedError(f"the record has format {record.format}, this program knows {FORMAT}")
+    if problem := _problem(record, expected):
+        raise DamagedError(f"the record {problem}")
+    return record
+
+
+def _problem(record: Record, expected: Place) -> str:
+    if record.place != expected:
+        return f"is that of {record.place}"
+    if not 1 <= record.generation <= GENERATION_MAX:
+        return f"has the generation {record.generation}"
+    if (record.tree is None) != (record.kind == "seal"):
+        return "has no tree" if record.tree is None else "is a seal with a tree"
+    try:
+        for field in (*record.indexes, *((record.parent,) if record.parent else ())):
+            parse_checkpoint_id(field.checkpoint_id)
+        if record.tree is not None and len(record.tree.root_id) != CHUNK_ID_BYTES:
+            return "has a tree without a root"
+    except ValueError as error:
+        return f"is wrong: {error}"
+    return ""
