@@ -34,11 +34,14 @@ The agent:
 - `exec_client`         a client of `studios exec` that is led by the hand
 - `session_rig`         session roots on the real kernel, and what they leave
 - `session_agent`       whole sessions: agents in processes of their own, and a shell in them
+- `session_shell`       that shell
+- `hung_link`           file systems whose reads never end, mounted for a test
 - `root_agent`          the agent's stand-in that makes them
 - `attempts`            scripts that try to get out
 - `escape_targets`      where they would like to get
 - `bpf`                 what a seccomp filter answers
 - `hanging_fuse`        a file system whose reads never end
+- `poor_host`           a host that lacks something, for one program
 - `waiting`             for a named condition, without an event loop
 
 Everything together:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TOKEN = "fake-admin-token"
 LOG_TOKEN = "fake-log-token"
+EXEC_TOKEN = "fake-exec-token"
 ROLES = ("owner", "admin", "maintain", "launch", "connect", "view")
 
 STARTING = [
@@ -48,6 +49,8 @@ class FakeApi:
         self.unhealthy_looks = 0
         """How often a session's health is bad yet; then the session turns out to be gone."""
         self.log = b"line 1\nline 2\n"
+        self.exec_url = ""
+        """Where commands are run, see `exec_place`."""
         self.kept_log: bytes | None = None
         """What is there of a log without a session; None where nothing was kept."""
         self.refuse: tuple[int, str] | None = None
@@ -178,8 +181,10 @@ class FakeApi:
 
     async def _token(self, request: web.Request) -> web.Response:
         session = self.studios[request.match_info["id"]]["studioUrl"]
-        url = f"{session}.studio/{self.bodies[-1]['scope']}"
-        return web.json_response({"token": LOG_TOKEN, "url": url})
+        scope = self.bodies[-1]["scope"]
+        if scope == "exec" and self.exec_url:
+            return web.json_response({"token": EXEC_TOKEN, "url": self.exec_url})
+        return web.json_response({"token": LOG_TOKEN, "url": f"{session}.studio/{scope}"})
 
     async def _logs(self, _: web.Request) -> web.Response:
         if self.kept_log is None:
