@@ -22,13 +22,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 METADATA = "169.254.169.254"
+METADATA_6 = "fd00:ec2::254"
 PUBLIC = "198.51.100.7"
 """An address set aside for documentation: an ordinary place on the network."""
 LOOPBACK_PORT = 8124
+TARGETS = (METADATA, "168.63.129.16", "127.0.0.1", "10.0.2.2", "0.0.0.0", "255.255.255.255")
+"""Where no packet of the session's may arrive, whatever wrote it."""
 STAND_INS = f"""
 import selectors, socket
 listeners = [socket.create_server((host, port)) for host, port in
-             (("{METADATA}", 80), ("{PUBLIC}", 80), ("127.0.0.1", {LOOPBACK_PORT}))]
+             (("{METADATA}", 80), ("{PUBLIC}", 80), ("127.0.0.1", {LOOPBACK_PORT}),
+              ("127.0.0.1", 80))]
+listeners += [socket.create_server((host, port), family=socket.AF_INET6) for host, port in
+              (("{METADATA_6}", 80), ("::1", {LOOPBACK_PORT}))]
 names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 names.bind(("{METADATA}", 53))
 print("listening", flush=True)
@@ -59,13 +65,13 @@ def packet(target, port):
         return struct.pack("!BBHHHBBH4s4s", 69, 0, 40, 7, 0, 64, 6, check, source, target)
     return ip(checksum(ip(0))) + tcp(check)
 
-def answered(target, port):
+def answered(port):
     listening.settimeout(2)
     try:
         while True:
             frame = listening.recv(65535)
-            if frame[26:30] == socket.inet_aton(target) and frame[36:38] == struct.pack("!H", port):
-                return frame[47] == 0x12  # SYN and ACK
+            if frame[36:38] == struct.pack("!H", port) and frame[47] == 0x12:  # SYN and ACK
+                return True
     except TimeoutError: return False
 
 listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
@@ -79,16 +85,16 @@ shell("ping -c1 -W1 10.0.3.1")
 router = next(line.split()[3] for line in open("/proc/net/arp") if line.startswith("10.0.3.1 "))
 own = open("/sys/class/net/eth0/address").read().strip()
 ethernet = bytes.fromhex((router + own).replace(":", "")) + b"\\x08\\0"
-listening.send(ethernet + packet(TARGET, 41001))
-if answered(TARGET, 41001): reached()
+for target in TARGETS: listening.send(ethernet + packet(target, 41001))
+if answered(41001): reached()
 """
 )
 BY_HEADER = (
     PACKETS
     + """
 raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 255)  # with a header of one's own
-raw.sendto(packet(TARGET, 41002), ("PUBLIC", 0))
-if answered(TARGET, 41002): reached()
+for target in TARGETS: raw.sendto(packet(target, 41002), ("PUBLIC", 0))
+if answered(41002): reached()
 """
 )
 
@@ -104,7 +110,8 @@ def machine() -> Iterator[list[str]]:
         enter = ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
         script = (
             "ip link set lo up && "
-            f"ip address add {METADATA}/32 dev lo && ip address add {PUBLIC}/32 dev lo"
+            f"ip address add {METADATA}/32 dev lo && ip address add {PUBLIC}/32 dev lo && "
+            f"ip address add 168.63.129.16/32 dev lo && ip address add {METADATA_6}/128 dev lo"
         )
         subprocess.run([*enter, "sh", "-c", script], check=True)
         server = subprocess.Popen(
@@ -160,13 +167,15 @@ def test_metadata_is_out_of_reach_and_the_world_is_not(
 
 
 @pytest.mark.parametrize("way", [BY_FRAME, BY_HEADER], ids=["frame", "header"])
-def test_packets_of_one_s_own_making_do_not_reach_the_metadata(
+def test_packets_of_one_s_own_making_reach_neither_metadata_nor_loopback(
     way: str, session: SessionRig
 ) -> None:
     script = way.replace("PUBLIC", PUBLIC)
-    control = session.run_python(script.replace("TARGET", repr(PUBLIC)))
+    control = session.run_python(script.replace("TARGETS", repr([PUBLIC])))
     assert REACHED in control.output, control.output
-    assert REACHED not in session.run_python(script.replace("TARGET", repr(METADATA))).output
+    attempt = session.run_python(script.replace("TARGETS", repr(TARGETS)))
+    assert attempt.code == 0, attempt
+    assert REACHED not in attempt.output
 
 
 def test_resolver_at_the_metadata_s_address_answers_names_and_nothing_else(
@@ -188,6 +197,31 @@ def test_loopback_of_the_machine_is_out_of_reach(
 ) -> None:
     assert REACHED in on_machine(machine, fetch("127.0.0.1", LOOPBACK_PORT)).output
     assert REACHED not in session.run_python(fetch(address, LOOPBACK_PORT)).output
+
+
+@pytest.mark.parametrize(
+    ("address", "port"),
+    [(METADATA_6, 80), ("::1", LOOPBACK_PORT), ("fd00::2", LOOPBACK_PORT), ("::ffff:10.0.2.2", 80)],
+)
+def test_ipv6_is_no_way_round(
+    address: str, port: int, session: SessionRig, machine: list[str]
+) -> None:
+    assert REACHED in on_machine(machine, fetch(METADATA_6)).output
+    assert REACHED in on_machine(machine, fetch("::1", LOOPBACK_PORT)).output
+    assert REACHED not in session.run_python(fetch(address, port)).output
+
+
+def test_ports_of_the_machine_are_not_the_session_s_to_take(
+    session: SessionRig, machine: list[str]
+) -> None:
+    """It may listen at any port, of its own network: the machine's port of that number is free."""
+    take = PRELUDE + "import time\nport = socket.create_server(('', 443)); time.sleep(1000)"
+    session.ask("start", arguments=[PYTHON, "-c", take], wait=False)
+    knock = PRELUDE + "socket.create_connection(('127.0.0.1', 443), 3); reached()"
+    until(lambda: REACHED in session.run_python(knock).output, what="the session's own port")
+    assert REACHED not in on_machine(machine, knock).output
+    free = PRELUDE + "socket.create_server(('', 443)); reached()"
+    assert REACHED in on_machine(machine, free).output
 
 
 def test_token_on_the_machine_s_loopback_is_not_read_off_the_wire(
