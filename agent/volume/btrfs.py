@@ -92,9 +92,9 @@ class BtrfsVolume:
             while self._attached is None:
                 try:
                     await self._threads.run(self._attach)
-                except ImageInUseError:
+                except ImageInUseError as error:
                     # A killed agent's mount is on its way out: the kernel still writes its cache.
-                    if self._clock.monotonic() >= end:
+                    if not error.retry_helps or self._clock.monotonic() >= end:
                         raise
                     await self._clock.sleep(SETTLE_INTERVAL_SECONDS)
             return self.mount_point

@@ -24,7 +24,7 @@ import structlog
 
 from agent.volume import syscalls
 from agent.volume.volume import (
-    ImageInUseError,
+    ImageAttachedOtherwiseError,
     KernelLacksError,
     NoLoopDeviceError,
     NotPermittedError,
@@ -155,7 +155,7 @@ class LoopDevices:
         status = device.status()
         assert status is not None, "it is held open"
         if status.flags & _READ_ONLY or status.offset_bytes or status.size_limit_bytes:
-            raise ImageInUseError(
+            raise ImageAttachedOtherwiseError(
                 f"{device.node} shows the image {image} read-only or in part: somebody else "
                 "attached it; detach it there (losetup -d)"
             )

@@ -152,6 +152,12 @@ class ImageInUseError(VolumeError):
     """Somebody uses the image in a way that this agent can't share."""
 
 
+class ImageAttachedOtherwiseError(ImageInUseError):
+    """Somebody has attached it read-only or in part, and only they can end that."""
+
+    retry_helps = False
+
+
 class NoLoopDeviceError(VolumeError):
     """The host has no loop device to give."""
 

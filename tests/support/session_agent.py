@@ -1,8 +1,7 @@
 """Whole sessions for tests: `python -m agent` on a real volume and root, and a shell in it.
 
 A `Studio` is what outlives a run: its folder on this host. Each of its runs is an `AgentRun`, an
-agent process with a fake control plane of its own, whose tool runs the shell scripts that a test
-sends it and passes on what they print, as they print it.
+agent process with a fake control plane of its own, whose tool is a shell: see `session_shell`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -28,8 +26,10 @@ from common.ids import SessionId
 from common.messages import RunPhase, StepState
 from common.session_spec import RootSpec, ToolSpec, VolumeLimits
 from common.wire import decode, encode
+from tests.support import session_shell
 from tests.support.agent_rig import ROOT, session_spec, until
 from tests.support.fake_control_plane import serving
+from tests.support.hung_link import hung_link
 from tests.support.seen_session import cgroups_of, left_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from common.messages import StatusReport
     from common.session_spec import SessionSpec
     from tests.support.fake_control_plane import FakeControlPlane
+    from tests.support.hung_link import HungLink
+    from tests.support.session_shell import Result
 
 MB = 1024**2
 SMALL = VolumeLimits(
@@ -46,39 +48,6 @@ SMALL = VolumeLimits(
 GRACE_SECONDS = 1.0
 END_SECONDS_MAX = 90.0  # of an agent that has been told to end; only bounds a failing test
 _PORT = 8000  # of the session's own loopback
-_LINE_BYTES_MAX = 1 << 20
-
-TOOL = """
-import http.server, os, socketserver, subprocess, threading
-
-class Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200); self.end_headers(); self.wfile.write(b"hello")
-    def log_message(self, *_): pass
-
-class Shell(socketserver.BaseRequestHandler):
-    def handle(self):
-        script = b""
-        while part := self.request.recv(65536): script += part
-        code = subprocess.run(["bash", "-c", script], stdin=subprocess.DEVNULL,
-                              stdout=self.request, stderr=subprocess.STDOUT).returncode
-        self.request.sendall(b"\\n%d" % code)
-
-class Shells(socketserver.ThreadingMixIn, socketserver.UnixStreamServer): daemon_threads = True
-
-if os.path.exists("/run/shell"): os.unlink("/run/shell")
-threading.Thread(target=Shells("/run/shell", Shell).serve_forever, daemon=True).start()
-port = int(os.environ["CONNECT_TOOL_PORT"])
-http.server.ThreadingHTTPServer(("127.0.0.1", port), Page).serve_forever()
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a script ended, and what it printed."""
-
-    code: int
-    output: str
 
 
 class Studio:
@@ -96,7 +65,7 @@ class Studio:
         self.carried: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
-        (self.folder / "tool.py").write_text(TOOL, encoding="utf-8")
+        (self.folder / "tool.py").write_text(session_shell.TOOL, encoding="utf-8")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -276,28 +245,13 @@ class AgentRun:
         """The session's root, as its programs see it."""
         return Path(f"/proc/{self._first_process()}/root")
 
-    async def follow(self, script: str) -> AsyncIterator[str]:
-        """Run a shell script in the session; yield the lines it prints, the last its exit code.
-
-        If the session is killed the lines end, after everything that had been printed.
-        """
-        reader, writer = await asyncio.open_unix_connection(
-            str(self.files / "run/shell"), limit=_LINE_BYTES_MAX
-        )
-        try:
-            writer.write(script.encode())
-            writer.write_eof()
-            async for line in reader:
-                yield line.decode().removesuffix("\n")
-        except ConnectionResetError:
-            return
-        finally:
-            writer.close()
+    def follow(self, script: str) -> AsyncIterator[str]:
+        """Run a shell script in the session; see `session_shell`."""
+        return session_shell.follow(self.files, script)
 
     async def sh(self, script: str) -> Result:
-        """Run a shell script in the session. What it leaves running must not hold its output."""
-        lines = [line async for line in self.follow(script)]
-        return Result(int(lines[-1]), "\n".join(lines[:-1]))
+        """Run a shell script in the session to its end."""
+        return await session_shell.run(self.files, script)
 
     async def out(self, script: str) -> str:
         """Run a shell script that must succeed; return what it prints."""
@@ -323,45 +277,14 @@ class AgentRun:
     # ── What the agent's own mounts are ──────────────────────────────────────
 
     @contextlib.contextmanager
-    def hanging_link(self, path: str) -> Iterator[HangingFuse]:
+    def hung_link(self, path: str) -> Iterator[HungLink]:
         """Mount a data link that never answers a read at `path` of the session, which exists.
 
         As the agent mounts data links: below the session's root, in the agent's mount namespace.
         """
-        target = self.studio.mounts / "root" / path.removeprefix("/")
-        with hanging_fuse(target, prefix=("nsenter", f"--target={self.pid}", "--mount")) as server:
-            yield server
-
-
-class HangingFuse:
-    """A running `tests.support.hanging_fuse`."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    async def heard(self, line: str) -> None:
-        """Wait for it to say that."""
-        assert self._process.stdout is not None
-        assert await asyncio.to_thread(self._process.stdout.readline) == f"{line}\n"
-
-
-@contextlib.contextmanager
-def hanging_fuse(target: Path, *, prefix: Sequence[str] = ()) -> Iterator[HangingFuse]:
-    """Mount a file system at `target` whose one file, `object`, never answers a read."""
-    command = [*prefix, sys.executable, "-m", "tests.support.hanging_fuse", str(target)]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield HangingFuse(process)
-    finally:
-        process.kill()
-        process.communicate()
+        folder = self.studio.mounts / "root" / path.removeprefix("/")
+        with hung_link(folder, within=("nsenter", f"--target={self.pid}", "--mount")) as link:
+            yield link
 
 
 def steps_of(report: StatusReport) -> list[tuple[str, StepState]]:

@@ -210,7 +210,8 @@ async def test_a_mount_that_can_not_be_shared_is_waited_for(
     await volume.create()
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
-    run("mount", "-o", "loop,ro", folder / IMAGE_NAME, elsewhere)
+    device = run("losetup", "--find", "--show", folder / IMAGE_NAME).strip()
+    run("mount", "-o", "ro", device, elsewhere)
     attaching = asyncio.get_running_loop().create_task(volume.attach())
     while clock.sleeping == 0:
         await asyncio.sleep(0.001)

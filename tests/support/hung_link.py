@@ -1,0 +1,50 @@
+"""File systems of a test whose reads never end; see `hanging_fuse`, which serves them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.support.agent_rig import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+
+class HungLink:
+    """A mounted one, with a single file: `object`."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
+        self.folder = folder
+        self._process = process
+
+    async def heard(self, line: str) -> None:
+        """Wait for its server to say that."""
+        assert self._process.stdout is not None
+        assert await asyncio.to_thread(self._process.stdout.readline) == f"{line}\n"
+
+
+@contextlib.contextmanager
+def hung_link(folder: Path, *, within: Sequence[str] = ()) -> Iterator[HungLink]:
+    """Mount one at `folder`, by the command `within` in other namespaces; it is ended afterwards.
+
+    Its server's end lets go of everybody who hangs in it.
+    """
+    process = subprocess.Popen(
+        [*within, sys.executable, "-m", "tests.support.hanging_fuse", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield HungLink(folder, process)
+    finally:
+        process.kill()
+        process.communicate()
