@@ -18,7 +18,7 @@ PORT ?= 9191
 DATA_DIR ?= /var/lib/studios
 TESTS ?= tests
 BIN := .venv/bin
-PACKAGES := agent common connect_proxy control_plane studios tests
+PACKAGES := agent checkpoints common connect_proxy control_plane studios tests
 CODE := $(wildcard $(PACKAGES) bench)
 
 .PHONY: run test check check-format check-lint check-types check-imports check-tidy format bench lock \

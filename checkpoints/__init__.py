@@ -3,5 +3,8 @@
 A library that knows storage, trees and generations, and neither sessions nor processes.
 `docs/checkpoint-format.md` is what it reads and writes.
 
-- `format/`  what objects look like inside (pure)
+**Start here:** `storage/storage`, on which everything stands.
+
+- `storage/`        objects in a folder or a bucket, created only if absent
+- `format/`         what objects look like inside (pure)
 """

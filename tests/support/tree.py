@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("agent", "common", "connect_proxy", "control_plane", "studios")
+PROGRAMS = ("agent", "checkpoints", "common", "connect_proxy", "control_plane", "studios")
 
 
 @cache
