@@ -252,7 +252,8 @@ def set_seccomp_filter(program: bytes) -> None:
 def keep_capabilities(kept: Iterable[int]) -> None:
     """Give up all capabilities but `kept`, in every set, for good: capabilities(7).
 
-    What root may gain by exec is bounded too. The inheritable and ambient sets become empty.
+    What root may gain by exec is bounded too. The inheritable and ambient sets become empty. Those
+    of `kept` that this process doesn't have are not gained: not every host gives an agent all.
     """
     kept = frozenset(kept)
     _checked(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "PR_CAP_AMBIENT")
@@ -261,10 +262,12 @@ def keep_capabilities(kept: Iterable[int]) -> None:
         if number not in kept:
             _checked(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), "PR_CAPBSET_DROP")
         number += 1
-    bits = sum(1 << capability for capability in kept)
-    low, high = bits & 0xFFFFFFFF, bits >> 32
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
+    data = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice, for 64 bits
+    _checked(_libc.capget(header, data), "capget")
+    bits = sum(1 << capability for capability in kept)
+    low, high = data[1] & bits & 0xFFFFFFFF, data[4] & (bits >> 32)
+    data[:] = [low, low, 0, high, high, 0]
     _checked(_libc.capset(header, data), "capset")
 
 

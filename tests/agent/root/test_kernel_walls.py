@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.attempts import PRELUDE, PYTHON, REACHED, outside
-
-if TYPE_CHECKING:
-    from tests.support.session_rig import SessionRig
+from tests.support.session_rig import SessionRig
 
 ATTEMPTS = {
     "core_pattern": "open('/proc/sys/kernel/core_pattern', 'r+'); reached()",
@@ -77,6 +74,41 @@ def test_interfaces_are_not_the_session_s_to_change(session: SessionRig) -> None
     control = ["unshare", "--net", "sh", "-c", change]
     assert subprocess.run(control, check=False).returncode == 0
     assert session.run(f"command -v ip && {change}").code != 0
+
+
+STATUS = """
+wanted = ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb', 'NoNewPrivs', 'Seccomp')
+lines = dict(line.split(':', 1) for line in open('/proc/self/status'))
+print(*[lines[name].strip() for name in wanted])
+"""
+DOCKERS = "00000000a80425fb"
+
+
+@pytest.mark.parametrize("how", ["start", "enter"])
+def test_programs_have_a_container_s_rights_and_may_gain_no_others(
+    how: str, session: SessionRig
+) -> None:
+    """`no_new_privs` is off, or sudo would not work: the bounding set is what counts."""
+    answer = session.ask(how, arguments=[PYTHON, "-I", "-c", STATUS])
+    none = "0" * 16
+    assert answer["output"].split() == [none, DOCKERS, DOCKERS, DOCKERS, none, "0", "2"]
+    assert outside(STATUS).output.split()[2] != DOCKERS
+
+
+def test_limits_of_a_process_are_not_raised(session: SessionRig) -> None:
+    """Some hosts' root can't do that either, so the control is that they can be lowered."""
+    change = "ulimit -n 100 && echo lowered && ulimit -Hn 200 && echo raised"
+    assert session.run(change).output.splitlines()[0] == "lowered"
+    assert "raised" not in session.run(change).output
+
+
+def test_profile_for_container_engines_gives_mounts_back_and_says_so(folder: Path) -> None:
+    mount = "unshare --mount mount -t tmpfs studios-test /mnt && echo mounted"
+    with SessionRig(folder, profile="docker") as rig:
+        assert rig.run(mount).output == "mounted\n"
+        (sentence,) = rig.ask("status")["gives_up"]
+        assert "its root user can reach what the machine's root can" in sentence
+    assert rig.leftovers() == []
 
 
 # ── Calls that do nothing outside either ─────────────────────────────────────
