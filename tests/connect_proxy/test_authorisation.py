@@ -278,6 +278,14 @@ async def test_the_agent_s_own_pages_open_with_the_right_token_only(rig: Rig) ->
     assert status(cookie_only) == 401, "what a page can make a browser send opens nothing"
 
 
+async def test_the_agent_s_own_pages_are_no_other_page_s(rig: Rig) -> None:
+    token = rig.platform.studio_token(SESSION, "health")
+    for origin, expected in (f"http://{rig.host}", 200), ("http://evil", 403), ("null", 403):
+        raw = own_pages(rig, "/.studio/health", token)
+        asked = raw.replace(b"\r\n\r\n", f"\r\nOrigin: {origin}\r\n\r\n".encode())
+        assert status(await rig.ask(asked)) == expected
+
+
 async def test_a_followed_log_streams_and_its_end_is_seen(rig: Rig) -> None:
     token = rig.platform.studio_token(SESSION, "log")
     response = await rig.ask(own_pages(rig, "/.studio/log?follow=1", token))

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from common.http1.head import RequestHead, parse_request
-from connect_proxy.origin import is_navigation, refusal
+from connect_proxy.origin import is_navigation, of_another_page, refusal
 
 OWN = b"http://a1234abcd.studio.localhost:9191"
 SIBLING = b"http://a5678ef01.studio.localhost:9191"
@@ -102,3 +102,14 @@ def test_a_refusal_names_the_page_and_survives_odd_bytes() -> None:
 )
 def test_what_counts_as_a_person_opening_the_address(head: RequestHead, expected: bool) -> None:
     assert is_navigation(head) is expected
+
+
+@pytest.mark.parametrize(("method", "fields"), [(b"GET", b""), (b"GET", WEBSOCKET), (b"POST", b"")])
+def test_a_program_with_a_token_comes_from_no_page_and_a_page_from_its_own(
+    method: bytes, fields: bytes
+) -> None:
+    assert of_another_page(request(method, fields=fields), OWN) == ""
+    for origin, site in itertools.product(ORIGINS, SITES):
+        if (origin, site) != (None, None):
+            asked = request(method, origin, site, fields=fields)
+            assert of_another_page(asked, OWN) == refusal(asked, OWN)

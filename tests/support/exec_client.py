@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.exec.framing import ClientFraming, Closed, Pinged, Ponged
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS_MAX = 30.0
 NONCE = bytes(range(16))
+HELD_LOOKS = 60  # in a row without a byte
 
 
 class RefusedError(Exception):
@@ -146,6 +148,26 @@ class ExecClient:
 
     def abort(self) -> None:
         self._writer.transport.abort()
+
+
+async def held(pid: int, *, size_bytes_max: int) -> int:
+    """Wait until a program writes no more, and return how much it has written.
+
+    Fail as soon as that is more than `size_bytes_max`.
+    """
+    still, before = 0, -1
+    while still < HELD_LOOKS:
+        await asyncio.sleep(0.005)
+        written = _written_bytes(pid)
+        assert written <= size_bytes_max, "nobody holds it"
+        still = still + 1 if written == before else 0
+        before = written
+    return before
+
+
+def _written_bytes(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/io").read_text().split()
+    return int(fields[fields.index("wchar:") + 1])
 
 
 @asynccontextmanager

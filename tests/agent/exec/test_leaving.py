@@ -67,10 +67,12 @@ async def test_one_that_ignores_sighup_is_killed_with_its_group(
     await until(lambda: not rig.ground.living(), what="all of it has ended")
 
 
-async def test_one_that_is_stopped_ends_too(rig: Rig) -> None:
+async def test_one_that_is_stopped_hears_it_too(rig: Rig, tmp_path: Path) -> None:
+    script = f"trap 'echo > {tmp_path}/hung; exit' HUP; echo ready; kill -STOP $$"
     async with exec_client(rig) as client:
-        await begun(client, "echo ready; kill -STOP $$")
+        await begun(client, script)
         client.abort()
+        await until((tmp_path / "hung").exists, what="SIGHUP")
     await until(lambda: not rig.ground.living(), what="it has ended")
 
 

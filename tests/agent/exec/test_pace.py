@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 from agent.exec.execution import CREDIT_BYTES
 from common.exec.messages import Credit, Exit, Order, Signal, Stdin, StdinEnd, Stdout
-from tests.support.exec_client import exec_client
+from tests.support.exec_client import exec_client, held
 from tests.support.rig import until
 
 if TYPE_CHECKING:
@@ -71,26 +70,36 @@ async def test_a_program_waits_for_a_client_that_does_not_read(rig: Rig) -> None
     async with exec_client(rig) as client:
         client.say(Order(arguments=words("dd if=/dev/zero bs=65536 status=none")))
         pid = await client.started()
-        await until(lambda: is_held(pid), what="the program waits")
-        assert written_bytes(pid) < ON_THE_WAY_BYTES_MAX
-        held_at = written_bytes(pid)
+        written = await held(pid, size_bytes_max=ON_THE_WAY_BYTES_MAX)
         client.stdout = b""
-        while len(client.stdout) < held_at + MIB:
+        while len(client.stdout) < written + MIB:
             await client.hear()
-        assert written_bytes(pid) > held_at, "and goes on with it"
         client.say(Signal("SIGINT"))
         assert await client.end() == Exit(signal="SIGINT")
 
 
-def is_held(pid: int) -> bool:
-    """Whether it sleeps in a write to a full pipe, and has done so for a while."""
-    looks = {(Path(f"/proc/{pid}/wchan").read_text(), written_bytes(pid)) for _ in range(20)}
-    return len(looks) == 1 and next(iter(looks))[0].endswith("pipe_write")
+UNTIL_FULL = """
+import os, time
+os.set_blocking(1, False)
+written = refused = 0
+while refused < 100:
+    try:
+        written += os.write(1, b"x" * 4096)
+        refused = 0
+    except BlockingIOError:
+        refused += 1
+        time.sleep(0.003)
+os.write(2, b"%d" % written)
+"""
 
 
-def written_bytes(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/io").read_text().split()
-    return int(fields[fields.index("wchar:") + 1])
+async def test_what_is_on_the_way_when_it_ends_still_arrives(rig: Rig) -> None:
+    async with exec_client(rig) as client:
+        client.say(Order(arguments=(b"python3", b"-c", UNTIL_FULL.encode())))
+        await client.started()
+        await until(lambda: not rig.ground.living(), what="it has filled everything and ended")
+        assert await client.end() == Exit(code=0)
+    assert len(client.stdout) == int(client.stderr) > MIB
 
 
 async def test_a_client_waits_for_a_program_that_does_not_read_and_is_still_heard(rig: Rig) -> None:
@@ -127,11 +136,15 @@ async def test_stdin_beyond_the_credit_ends_the_command(rig: Rig) -> None:
 async def test_pings_of_a_client_that_does_not_read_pile_up_nothing(rig: Rig) -> None:
     async with exec_client(rig) as client:
         client.say(Order(arguments=words("dd if=/dev/zero bs=65536 status=none")))
-        pid = await client.started()
-        await until(lambda: is_held(pid), what="the program waits")
-        before = resident_bytes()
-        for _ in range(2000):
+        await held(await client.started(), size_bytes_max=ON_THE_WAY_BYTES_MAX)
+        (running,) = rig.agents[0].gateway._execs._running
+        transport = running.connection._transport
+        assert transport is not None
+        before = transport.get_write_buffer_size()
+        for _ in range(200):
             client.send(client.framing._websocket._proto.ping(bytes(125)) * 100)
             await client.drain()
-        assert resident_bytes() - before < GROWTH_BYTES_MAX
+        client.send(client.framing._websocket._proto.ping(b"the last"))
+        await until(lambda: running.connection._owed_pong == b"the last", what="it heard all")
+        assert transport.get_write_buffer_size() == before
         client.abort()
