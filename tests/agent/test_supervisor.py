@@ -247,6 +247,33 @@ async def test_what_the_tool_left_running_gets_the_rest_of_its_grace(tmp_path: P
         assert LEFTOVER_GRACE_SECONDS < grace < 600
 
 
+async def test_a_kill_cuts_the_grace_of_what_the_tool_left_short(tmp_path: Path) -> None:
+    source = """
+if os.fork() == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.setsid()
+    with open("job.new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename("job.new", "job")
+    time.sleep(600)
+serve()
+"""
+    async with standing(tmp_path, tool_spec(tmp_path, source), SystemClock()) as it:
+        supervisor, ground = it
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            await until(supervisor.is_ready, what="the tool is ready")
+            job = await pid_in(tmp_path / "workspace" / "job")
+            stop = group.create_task(supervisor.stop(600))
+            await until(lambda: ground.graces, what="only the job is left")
+            assert lives(job)
+            await supervisor.kill()
+            await stop
+        assert not lives(job)
+        assert ground.graces[-1] == 0.0
+
+
 async def test_what_a_given_up_tool_left_running_gets_a_moment_of_its_own(tmp_path: Path) -> None:
     tool = tool_spec(tmp_path, "sys.exit(1)", readiness_seconds=LONG_SECONDS)
     async with standing(tmp_path, tool, HurriedClock()) as (supervisor, ground):
