@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS_MAX = 30.0
 NONCE = bytes(range(16))
 HELD_LOOKS = 60  # in a row without a byte
+OWN_BYTES_MAX = 4 * 1024 * 1024  # of our programs and this client, for one connection
 
 
 class RefusedError(Exception):
@@ -150,11 +151,12 @@ class ExecClient:
         self._writer.transport.abort()
 
 
-async def held(pid: int, *, size_bytes_max: int) -> int:
+async def held(pid: int, *, connections: int) -> int:
     """Wait until a program writes no more, and return how much it has written.
 
-    Fail as soon as that is more than `size_bytes_max`.
+    Fail as soon as that is more than fits into so many connections on the way to its reader.
     """
+    size_bytes_max = connections * (_tcp_bytes_max() + OWN_BYTES_MAX)
     still, before = 0, -1
     while still < HELD_LOOKS:
         await asyncio.sleep(0.005)
@@ -163,6 +165,12 @@ async def held(pid: int, *, size_bytes_max: int) -> int:
         still = still + 1 if written == before else 0
         before = written
     return before
+
+
+def _tcp_bytes_max() -> int:
+    """Return how much the kernel holds back itself, for one connection in one direction."""
+    limits = (Path(f"/proc/sys/net/ipv4/tcp_{end}mem").read_text() for end in "rw")
+    return sum(int(limit.split()[2]) for limit in limits)
 
 
 def _written_bytes(pid: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from tests.support.rig import SESSION, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.support.rig import Rig
 
@@ -71,9 +71,15 @@ async def test_one_that_is_stopped_hears_it_too(rig: Rig, tmp_path: Path) -> Non
     script = f"trap 'echo > {tmp_path}/hung; exit' HUP; echo ready; kill -STOP $$"
     async with exec_client(rig) as client:
         await begun(client, script)
+        pid = await client.started()
+        await until(lambda: is_stopped(pid), what="it is stopped")
         client.abort()
         await until((tmp_path / "hung").exists, what="SIGHUP")
     await until(lambda: not rig.ground.living(), what="it has ended")
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 async def test_a_client_that_leaves_before_it_runs_leaves_nothing(rig: Rig) -> None:

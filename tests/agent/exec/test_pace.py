@@ -21,8 +21,6 @@ MIB = 1024 * 1024
 PIPE_MIB = 200
 GROWTH_BYTES_MAX = 40 * MIB
 """Of client, edge, agent together: buffers of some MiB, and what the allocator keeps."""
-ON_THE_WAY_BYTES_MAX = 24 * MIB
-"""Buffers of four transports and the kernel's of three connections: what is sent and not read."""
 BLOCK = os.urandom(MIB)
 
 
@@ -70,7 +68,7 @@ async def test_a_program_waits_for_a_client_that_does_not_read(rig: Rig) -> None
     async with exec_client(rig) as client:
         client.say(Order(arguments=words("dd if=/dev/zero bs=65536 status=none")))
         pid = await client.started()
-        written = await held(pid, size_bytes_max=ON_THE_WAY_BYTES_MAX)
+        written = await held(pid, connections=2)
         client.stdout = b""
         while len(client.stdout) < written + MIB:
             await client.hear()
@@ -136,7 +134,7 @@ async def test_stdin_beyond_the_credit_ends_the_command(rig: Rig) -> None:
 async def test_pings_of_a_client_that_does_not_read_pile_up_nothing(rig: Rig) -> None:
     async with exec_client(rig) as client:
         client.say(Order(arguments=words("dd if=/dev/zero bs=65536 status=none")))
-        await held(await client.started(), size_bytes_max=ON_THE_WAY_BYTES_MAX)
+        await held(await client.started(), connections=2)
         (running,) = rig.agents[0].gateway._execs._running
         transport = running.connection._transport
         assert transport is not None

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 MEMORY_BYTES_MAX = 100 * MIB
 """Python with what it has imported takes 50."""
-ON_THE_WAY_BYTES_MAX = 24 * MIB
 
 
 # ── streams ──────────────────────────────────────────────────────────────────
@@ -81,7 +80,7 @@ async def test_a_slow_reader_fills_no_memory(studios: Studios) -> None:
     assert process.stdout is not None
     await process.stdout.readexactly(1)
     (pid,) = studios.place.ground.living()
-    await held(pid, size_bytes_max=ON_THE_WAY_BYTES_MAX)
+    await held(pid, connections=1)
     assert psutil.Process(process.pid).memory_info().rss < MEMORY_BYTES_MAX
     got = 1
     while data := await process.stdout.read(MIB):
