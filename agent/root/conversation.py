@@ -98,13 +98,13 @@ class Conversation:
         with contextlib.suppress(SessionFailedError):
             self._order(Forward(pid=pid, signal=int(number)))
 
-    def signal_all(self, numbers: Iterable[signal.Signals]) -> asyncio.Event:
-        """Signal every process but this one; the event is set once there is no other."""
+    def signal_all(self, orders: Iterable[SignalAll]) -> asyncio.Event:
+        """Signal the processes but this one; the event is set once there is no other."""
         if self._empty.is_set():
             self._empty = asyncio.Event()  # else somebody is waiting for the one there is
         with contextlib.suppress(SessionFailedError):
-            for number in numbers:
-                self._order(SignalAll(signal=int(number)))
+            for order in orders:
+                self._order(order)
         if self._over.done():
             self._empty.set()
         return self._empty

@@ -163,10 +163,12 @@ class Forward(_Order):
 class SignalAll(_Order):
     """Send a signal to every process of the session but the first, and tell when none is left."""
 
-    __slots__ = ("signal",)
+    __slots__ = ("signal", "who_ignores")
 
-    def __init__(self, *, signal: int) -> None:
-        self.signal = signal
+    def __init__(self, *, signal: int, who_ignores: int = 0) -> None:
+        self.signal = int(signal)  # marshal knows no members of enumerations
+        self.who_ignores = int(who_ignores)
+        """Only to those that ignore this other signal; 0 for everybody."""
 
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from agent.root.launching import launch_first
 from agent.root.layers import MountedRoot, mount_root, unmount_root
 from agent.root.limit_watch import LimitWatch
 from agent.root.network import SessionNetwork
-from agent.root.orders import Enter, Launch
+from agent.root.orders import Enter, Launch, SignalAll
 from agent.root.seccomp_filter import SeccompUnavailableError, compile_filter
 from agent.threads import Threads
 
@@ -42,8 +42,14 @@ if TYPE_CHECKING:
 END_SECONDS_MAX = 10.0
 """For all of the session to end after SIGKILL. Longer only takes what hangs in the kernel."""
 KILL_SECONDS_MAX = 10.0  # for one program or all: SIGKILL takes no time, except in hanging I/O
-_POLITE = (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)
-"""Shells ignore SIGTERM, and who is stopped hears nothing."""
+_POLITE = (
+    SignalAll(signal=signal.SIGTERM),
+    SignalAll(signal=signal.SIGHUP, who_ignores=signal.SIGTERM),
+    SignalAll(signal=signal.SIGCONT),
+)
+"""Shells ignore SIGTERM; a SIGHUP to everybody would end those who save their work on SIGTERM. Who
+is stopped hears nothing."""
+_MERCILESS = (SignalAll(signal=signal.SIGKILL),)
 _LOOPBACK = "127.0.0.1"
 
 _log = structlog.get_logger()
@@ -194,12 +200,12 @@ class SessionRoot:
         """End all programs: SIGTERM, the grace, SIGKILL. True when none is left; the root stays."""
         if grace_seconds > 0 and await self._ends_by(_POLITE, grace_seconds):
             return True
-        return await self._ends_by((signal.SIGKILL,), KILL_SECONDS_MAX)
+        return await self._ends_by(_MERCILESS, KILL_SECONDS_MAX)
 
-    async def _ends_by(self, numbers: Iterable[signal.Signals], seconds: float) -> bool:
+    async def _ends_by(self, orders: Iterable[SignalAll], seconds: float) -> bool:
         if self._first is None:
             return True
-        return await wait_event(self._first.signal_all(numbers), self._clock, seconds)
+        return await wait_event(self._first.signal_all(orders), self._clock, seconds)
 
     async def enter(
         self,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _SIGCHLD = 17
 _CANNOT_EXEC = 127  # what a shell answers when there is no such program
 _SIGNAL_RECORD_BYTES = 128
+_STATUS_BYTES = 4096
 _FIRST_PROCESS = 1
 _EMPTYING_MILLISECONDS = 20  # between two looks whether anybody is left
 
@@ -77,7 +78,7 @@ class Starter:
                 self._reap()
             if self._orders_fd in ready:
                 self._obey()
-            if self._emptying and _is_alone():
+            if self._emptying and not _others():
                 self._emptying = False
                 self._tell("empty")
 
@@ -140,10 +141,14 @@ class Starter:
         if os.getpid() != _FIRST_PROCESS:
             return
         self._emptying = True
-        try:
-            os.kill(-1, order.signal)
-        except ProcessLookupError:
-            return  # nobody is there
+        chosen = [-1]
+        if order.who_ignores:
+            chosen = [pid for pid in _others() if _ignores(pid, order.who_ignores)]
+        for pid in chosen:
+            try:
+                os.kill(pid, order.signal)
+            except ProcessLookupError:
+                continue  # it has ended, or nobody was there
 
     def _reap(self) -> None:
         """Take every child that has ended, also those that were never started here."""
@@ -162,9 +167,22 @@ class Starter:
         os.write(self._events_fd, f"{event}\n".encode(errors="replace"))
 
 
-def _is_alone() -> bool:
-    """Tell if there is no process in this pid namespace but this one."""
-    return not any(name.isdecimal() and name != "1" for name in os.listdir("/proc"))
+def _others() -> list[int]:
+    """Return the processes in this pid namespace but the first."""
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal() and name != "1"]
+
+
+def _ignores(pid: int, signal: int) -> bool:
+    try:
+        fd = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            status = os.read(fd, _STATUS_BYTES)
+        finally:
+            os.close(fd)
+    except OSError:
+        return False  # it has ended
+    _, _, rest = status.partition(b"\nSigIgn:\t")
+    return bool(int(rest[:16] or b"0", 16) >> (signal - 1) & 1)
 
 
 def _execute(arguments: tuple[str, ...], environment: dict[str, str]) -> NoReturn:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class HungLink:
     """A mounted one, with a single file: `object`."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
+    def __init__(self, folder: Path, server: subprocess.Popen[str]) -> None:
         self.folder = folder
-        self._process = process
+        self._server = server
 
     async def heard(self, line: str) -> None:
         """Wait for its server to say that."""
-        assert self._process.stdout is not None
-        assert await asyncio.to_thread(self._process.stdout.readline) == f"{line}\n"
+        assert self._server.stdout is not None
+        assert await asyncio.to_thread(self._server.stdout.readline) == f"{line}\n"
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def hung_link(folder: Path, *, within: Sequence[str] = ()) -> Iterator[HungLink]
 
     Its server's end lets go of everybody who hangs in it.
     """
-    process = subprocess.Popen(
+    server = subprocess.Popen(
         [*within, sys.executable, "-m", "tests.support.hanging_fuse", str(folder)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -44,7 +44,9 @@ def hung_link(folder: Path, *, within: Sequence[str] = ()) -> Iterator[HungLink]
         text=True,
     )
     try:
-        yield HungLink(folder, process)
+        yield HungLink(folder, server)
     finally:
-        process.kill()
-        process.communicate()
+        server.kill()
+        server.communicate()
+        # Fails where the namespace is gone, and the mount with it.
+        subprocess.run([*within, "umount", "--lazy", folder], capture_output=True, check=False)
