@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -105,15 +105,30 @@ async def test_a_tool_that_hangs_up_at_once_uses_nothing_up() -> None:
             await until(lambda: not lane._open)
 
 
-async def test_a_tool_that_greets_before_it_is_asked_is_not_used(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    lane = DialledLane(TcpAddress("127.0.0.1", 1), name="It")
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 
-    async def greeted(factory: Callable[[], asyncio.Protocol]) -> None:
-        FakeTransport(factory()).feed(b"220 ready\r\n")
 
-    monkeypatch.setattr(lane, "_dial", greeted)
+class Greeting:
+    """A place where somebody speaks first."""
+
+    async def connect(self, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        protocol = factory()
+        assert isinstance(protocol, asyncio.Protocol)
+        transport = FakeTransport(protocol)
+        transport.feed(b"220 ready\r\n")
+        return transport, protocol
+
+
+class Silence:
+    """A place where nobody ever answers."""
+
+    async def connect(self, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_tool_that_greets_before_it_is_asked_is_not_used() -> None:
+    lane = DialledLane(Greeting(), name="It")
     with pytest.raises(LaneUnavailableError, match="accepts connections and ends them"):
         await lane.wait()
     assert not lane._open
@@ -129,13 +144,8 @@ async def test_nobody_there_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 
 async def test_a_tool_that_never_accepts_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    lane = DialledLane(TcpAddress("127.0.0.1", 1), name="It")
+    lane = DialledLane(Silence(), name="It")
     monkeypatch.setattr(lanes, "CONNECT_TIMEOUT_SECONDS", 0.01)
-
-    async def forever(_: object) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(lane, "_dial", forever)
     with pytest.raises(LaneUnavailableError, match="no answer"):
         await lane.wait()
 
