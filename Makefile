@@ -17,11 +17,12 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 9191
 DATA_DIR ?= /var/lib/studios
 TESTS ?= tests
+SESSION_TESTS := tests/agent tests/e2e
 BIN := .venv/bin
 PACKAGES := agent checkpoints common connect_proxy control_plane studios tests
 CODE := $(wildcard $(PACKAGES) bench)
 
-.PHONY: run test check check-format check-lint check-types check-imports check-tidy format bench lock \
+.PHONY: run test test-sessions test-rest check check-format check-lint check-types check-imports check-tidy format bench lock \
 	clean-host install-dev check-data-dir
 
 # Before anything is installed or made: what an unset variable of the caller's leaves is no folder.
@@ -29,8 +30,19 @@ run: check-data-dir
 	@scripts/install
 	@exec $(BIN)/studios up --demo --port '$(PORT)' --data-dir '$(DATA_DIR)'
 
+# The whole takes two at a time: sessions on the real kernel, which mostly wait, and the rest.
 test: install-dev
+ifeq ($(TESTS),tests)
+	@$(MAKE) --jobs=2 --output-sync=target --keep-going test-sessions test-rest
+else
 	@$(BIN)/python -m pytest $(TESTS)
+endif
+
+test-sessions:
+	@$(BIN)/python -m pytest $(SESSION_TESTS)
+
+test-rest:
+	@$(BIN)/python -m pytest tests $(SESSION_TESTS:%=--ignore=%)
 
 # Two at a time: more would only wait for each other on a small machine.
 check: install-dev

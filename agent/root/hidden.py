@@ -66,6 +66,8 @@ KEY_FILES = (
     "/etc/ssh/ssh_host_ecdsa_key",
     "/etc/ssh/ssh_host_ed25519_key",
     "/etc/ssh/ssh_host_rsa_key",
+    "/var/cache/debconf/passwords.dat",
+    "/var/cache/debconf/passwords.dat-old",
 )
 PASSWORD_FILES = ("/etc/gshadow", "/etc/shadow")
 _COMMAND = Attributes(mode=0o755, user_id=0, group_id=0)

@@ -41,6 +41,8 @@ _SIGKILL = 9
 _TERMINAL_GROUP = 5  # Debian's `tty`, as in every image this runs in
 _SHARED_MEMORY = "mode=1777"
 _DEV_BYTES = "64k"  # holds names only
+_TERMINALS_MAX = 512
+"""The kernel counts terminals for the whole machine, 3072 by default: no session gets them all."""
 _LINKS = (
     ("pts/ptmx", "/dev/ptmx"),
     ("/proc/self/fd", "/dev/fd"),
@@ -136,8 +138,11 @@ def _enter_namespaces(launch: Launch, doors: Iterable[int]) -> None:
 
 
 def _collect(launch: Launch) -> list[_Carried]:
+    # The nodes are the machine's own files: on a mount for reading nobody changes their modes, and
+    # devices can be written to all the same.
     nodes = [
-        _Carried(f"/dev/{name}", f"/dev/{name}", 0, recursive=False) for name in launch.devices
+        _Carried(f"/dev/{name}", f"/dev/{name}", kernel.MOUNT_ATTR_RDONLY, recursive=False)
+        for name in launch.devices
     ]
     own = [
         _Carried(source, target, kernel.MOUNT_ATTR_NODEV, recursive=False)
@@ -177,7 +182,7 @@ def _mount_dev() -> None:
         "/dev/pts",
         "devpts",
         kernel.MS_NOSUID | kernel.MS_NOEXEC,
-        f"newinstance,ptmxmode=0666,mode=0620,gid={_TERMINAL_GROUP}",
+        f"newinstance,ptmxmode=0666,mode=0620,gid={_TERMINAL_GROUP},max={_TERMINALS_MAX}",
     )
     _mount_fresh("/dev/shm", _SHARED_MEMORY)
     os.mkdir("/dev/mqueue")

@@ -195,7 +195,6 @@ print('looked')
 """Gives each the mode that it has. For anybody else it would be another one."""
 
 
-@pytest.mark.xfail(reason="the launcher binds devices for writing, not read-only")
 @pytest.mark.parametrize("how", ["start", "enter"])
 def test_devices_of_the_machine_keep_their_modes(how: str, session: SessionRig) -> None:
     """Also where /dev/null covers a file, and as the streams of a program."""
@@ -216,7 +215,6 @@ def test_stream_that_is_a_device_of_the_machine_is_not_handed_on(session: Sessio
 # ── Terminals ────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.xfail(reason="the launcher mounts devpts without a limit of its own")
 def test_session_cannot_use_up_the_machine_s_terminals(session: SessionRig) -> None:
     """The kernel counts them for all sessions together."""
     take = PRELUDE + (
