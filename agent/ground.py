@@ -121,12 +121,17 @@ class SessionGround:
             return
         self._tell("the files that it had before sessions had volumes are being copied")
         workspace = os.path.join(upper, self._spec.tool.working_directory.lstrip("/"))
+        refusal: Exception | None = None
+        await self._monitor.step()  # a copy that was given up may have filled it
         async with asyncio.TaskGroup() as group:
             growing = group.create_task(self._monitor.run())
             try:
                 await bring_in(earlier, type(earlier)(workspace))
-            finally:
-                growing.cancel()
+            except (CannotImportError, OSError) as error:
+                refusal = error  # raised in here it would come out in a group
+            growing.cancel()
+        if refusal is not None:
+            raise refusal
 
     async def _open(self, active: str, output_fd: int) -> None:
         try:
