@@ -14,6 +14,7 @@ import pytest
 
 from agent.earlier_files import CannotImportError, bring_in
 from common.messages import RunPhase
+from common.session_spec import VolumeLimits
 from tests.support.agent_rig import (
     SMALL_VOLUME,
     lives,
@@ -30,11 +31,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from common.session_spec import SessionSpec, VolumeLimits
+    from common.session_spec import SessionSpec
 
 LONG_AGO_NS = 1_234_567_890_123_456_789
 MB = 1024**2
 KEPT = "workspace.before-volumes"
+TIGHT = msgspec.structs.replace(SMALL_VOLUME, limit_bytes=SMALL_VOLUME.initial_bytes)
+ROOMY = VolumeLimits(
+    initial_bytes=512 * MB, free_bytes_min=256 * MB, step_bytes=256 * MB, limit_bytes=2048 * MB
+)
+"""With time to grow before a copy at full speed has filled it."""
 
 
 def fill(workspace: Path) -> None:
@@ -82,10 +88,21 @@ def inventory(root: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def write_large(workspace: Path, megabytes: int) -> None:
+def write_large(workspace: Path, count: int) -> None:
+    """Make files of 100 MB."""
     workspace.mkdir()
-    for number in range(megabytes // 50):
-        (workspace / f"large-{number}").write_bytes(bytes([number + 1]) * 50 * MB)
+    for number in range(count):
+        (workspace / f"large-{number}").write_bytes(bytes([number + 1]) * 100 * MB)
+
+
+def ends(workspace: Path) -> dict[str, tuple[int, bytes]]:
+    """Return size and last byte of each of them: to read it all takes seconds."""
+    found = {}
+    for path in workspace.iterdir():
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            found[path.name] = (path.stat().st_size, file.read())
+    return found
 
 
 # ── The copy ─────────────────────────────────────────────────────────────────
@@ -195,39 +212,37 @@ async def test_what_a_studio_had_is_in_its_session_from_the_first_run_on(place: 
 
 
 async def test_more_than_the_volume_holds_at_first_makes_it_grow(place: Path) -> None:
-    async with wanted(place) as (control_plane, spec):
-        assert SMALL_VOLUME.initial_bytes < 400 * MB < SMALL_VOLUME.limit_bytes
-        write_large(place / "state" / "workspace", 400)
-        before = inventory(place / "state" / "workspace")
+    async with wanted(place, ROOMY) as (control_plane, spec):
+        write_large(place / "state" / "workspace", 6)
+        before = ends(place / "state" / "workspace")
         async with running_agent(place, spec) as agent:
             running = await control_plane.reached(RunPhase.RUNNING)
-            assert inventory(SeenSession(spec).path("/workspace")) == before
+            assert ends(SeenSession(spec).path("/workspace")) == before
             agent.signal(signal.SIGTERM)
             assert await agent.exit_code() == 0, agent.log()
     assert running.volume is not None
-    assert running.volume.size_bytes > 400 * MB
+    assert running.volume.size_bytes > 600 * MB > ROOMY.initial_bytes
 
 
 async def test_more_than_the_volume_may_hold_is_said_and_arrives_once_it_may_hold_more(
     place: Path,
 ) -> None:
-    tight = msgspec.structs.replace(SMALL_VOLUME, limit_bytes=SMALL_VOLUME.initial_bytes)
-    async with wanted(place, tight) as (control_plane, spec):
-        write_large(place / "state" / "workspace", 300)
-        before = inventory(place / "state" / "workspace")
+    async with wanted(place, TIGHT) as (control_plane, spec):
+        write_large(place / "state" / "workspace", 3)
+        before = ends(place / "state" / "workspace")
         async with running_agent(place, spec) as agent:
             assert await agent.exit_code() == 1, agent.log()
         last = control_plane.reports[-1]
         assert last.phase is RunPhase.FAILED
-        assert "can't be copied into its volume" in last.message
+        assert last.message.startswith("The session can't be made: the files that this Studio had")
         assert "No space left on device" in last.message
-        assert inventory(place / "state" / "workspace") == before
+        assert ends(place / "state" / "workspace") == before
         assert left_of(place) == []
         control_plane.reports.clear()
-        wider = msgspec.structs.replace(spec, volume=SMALL_VOLUME)
+        wider = msgspec.structs.replace(spec, volume=ROOMY)
         async with running_agent(place, wider) as agent:
             await control_plane.reached(RunPhase.RUNNING)
-            assert inventory(SeenSession(spec).path("/workspace")) == before
+            assert ends(SeenSession(spec).path("/workspace")) == before
             agent.signal(signal.SIGTERM)
             assert await agent.exit_code() == 0, agent.log()
 

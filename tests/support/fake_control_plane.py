@@ -81,10 +81,16 @@ class FakeControlPlane:
         self.wished = msgspec.structs.replace(self.wished, settings=settings)
 
     async def reported(self, wanted: Callable[[StatusReport], bool]) -> StatusReport:
-        """Wait for a report like that, and return the first one."""
+        """Wait for a report like that, and return the first one; not after one that it failed."""
+
+        def found_or_failed() -> bool:
+            return any(wanted(report) or report.phase is RunPhase.FAILED for report in self.reports)
+
         async with self._news, asyncio.timeout(REPORT_SECONDS_MAX):
-            await self._news.wait_for(lambda: any(wanted(report) for report in self.reports))
-        return next(report for report in self.reports if wanted(report))
+            await self._news.wait_for(found_or_failed)
+        found = [report for report in self.reports if wanted(report)]
+        assert found, f"the run has failed: {self.reports[-1].message}"
+        return found[0]
 
     async def reached(self, phase: RunPhase) -> StatusReport:
         return await self.reported(lambda report: report.phase is phase)
