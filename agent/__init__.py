@@ -20,7 +20,7 @@
 - `parts`          what the daemon needs of them
 - `orphans`        processes that lost their parent
 - `session_record` the note of the session's first process
-- `proctable`      the kernel's table of processes, parsed
+- `proctable`      when a process started, by which it is told from a later one
 - `earlier_files`  what a Studio had before sessions had volumes
 - `incidents`      what limits did to the session, in sentences (pure)
 - `resources`      what the tool's processes use

@@ -74,4 +74,13 @@ def _keep(earlier: Path, workspace: Path) -> None:
         syscalls.syncfs(fd)
     finally:
         os.close(fd)
-    os.rename(earlier, earlier.with_name(earlier.name + KEPT_SUFFIX))
+    os.rename(earlier, _free_name(earlier.with_name(earlier.name + KEPT_SUFFIX)))
+
+
+def _free_name(wanted: Path) -> Path:
+    """Return it, or it with a number: an older version may have worked here again in between."""
+    name, number = wanted, 0
+    while os.path.lexists(name):
+        number += 1
+        name = wanted.with_name(f"{wanted.name}-{number}")
+    return name
