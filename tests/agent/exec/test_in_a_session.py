@@ -137,7 +137,7 @@ async def test_a_pid_is_the_session_s_own(tmp_path: Path) -> None:
             while client.closed is None:
                 assert await client.hear() is not None
             client.close()
-        assert await place.run.out(f"cat /proc/{detached}/comm") == "sleep"
+        await place.run.out(f"until grep sleep /proc/{detached}/comm; do :; done")  # it was exec'ed
         assert await place.out(f"readlink /proc/{detached}/fd/1") == "/dev/null"
         await place.run.out(f"kill {detached}")
         await until(lambda: len(place.run.processes()) == 1, what="only the tool is left")
@@ -155,6 +155,8 @@ async def test_on_a_terminal_of_the_session_s_own_jobs_can_be_controlled(tmp_pat
         await client.until("/dev/pts/0\r\n17 71\r\nvt100\r\n0  ptmx\r\nready> ")
         await client.feed(b"cat\n")
         await client.until("cat\r\n")
+        await client.feed(b"runs\n")
+        await client.until("runs\r\nruns\r\n")
         await client.feed(b"\x1a")
         await client.until("Stopped")
         await client.until("ready> ")

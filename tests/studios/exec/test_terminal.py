@@ -119,8 +119,11 @@ async def test_a_shell_feels_as_if_it_were_here(studios: Studios, window: Window
         assert window.is_raw
         window.type("echo $TERM; stty size\r")
         await window.until("\r\nxterm-test\r\n31 91\r\n")
+        await window.until("# ")
         window.type("cat\r")
         await window.until("cat\r\n")
+        window.type("runs\r")
+        await window.until("runs\r\nruns\r\n")
         window.type("\x1a")
         await window.until("Stopped")
         await window.until("# ")
