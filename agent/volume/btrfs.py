@@ -129,6 +129,13 @@ class BtrfsVolume:
             raise NotAttachedError("the volume is not attached any more")
         return space
 
+    async def settle(self) -> None:
+        tree = self._present().tree
+        try:
+            await self._threads.run(tree.begin_commit)
+        except OSError as error:
+            raise VolumeError(f"deleted files still count as used: {error.strerror}") from error
+
     async def grow(self, steps: int) -> int:
         assert steps > 0, "growing is by at least one step"
         async with self._shape:

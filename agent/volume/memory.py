@@ -39,6 +39,8 @@ class MemoryVolume:
         self._size_bytes = min(limits.initial_bytes, limits.limit_bytes)
         self.written_bytes = 0
         """What programs have written besides the files that are there."""
+        self.deleted_bytes = 0
+        """What they have deleted of it; used as before until the volume settles."""
         self.metadata_free_bytes: int | None = None
         """Room for names; None means as much as for data."""
         self.host_free_bytes = host_free_bytes
@@ -94,7 +96,8 @@ class MemoryVolume:
         self._require_attached()
         self._fail_if_told()
         files = sum(path.lstat().st_size for path in self.mount_point.rglob("*") if path.is_file())
-        free_bytes = max(0, self._size_bytes - self.written_bytes - files)
+        used_bytes = files + self.written_bytes + self.deleted_bytes
+        free_bytes = max(0, self._size_bytes - used_bytes)
         return Space(
             size_bytes=self._size_bytes,
             true_free_bytes=free_bytes,
@@ -103,6 +106,10 @@ class MemoryVolume:
             ),
             host_free_bytes=free_bytes + self.host_free_bytes,
         )
+
+    async def settle(self) -> None:
+        self._require_attached()
+        self.deleted_bytes = 0
 
     async def grow(self, steps: int) -> int:
         assert steps > 0, "growing is by at least one step"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, assert_never
 
 import structlog
@@ -79,7 +80,7 @@ class VolumeMonitor:
                 return seconds
             case Full(reason):
                 self._tell(space, full=True, message=reason)
-                return policy.PAUSE_SECONDS_MAX
+                return await self._settle()
             case Grow(steps):
                 return await self._grow(space, steps)
             case _:
@@ -100,6 +101,12 @@ class VolumeMonitor:
         seconds = self._clock.monotonic() - begun
         _log.info("volume_grown", size_bytes=size_bytes, seconds=round(seconds, 3))
         return 0.0  # it may be short again already
+
+    async def _settle(self) -> float:
+        """At the limit, have the next look see what is deleted meanwhile."""
+        with contextlib.suppress(VolumeError):  # the next look says what is wrong
+            await self._volume.settle()
+        return policy.PAUSE_SECONDS_FULL
 
     def _failed(self, space: Space, reason: str, *, retry_helps: bool) -> float:
         now = self._clock.monotonic()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS_MIN = 0.01
 PAUSE_SECONDS_MAX = 1.0
+PAUSE_SECONDS_FULL = 2.0
+"""At the limit somebody is deleting files and waits for the status to say so."""
 BURST_BYTES_PER_SECOND = 2 * 1024**3
 """Faster than writers were seen: `dd` fills the page cache with 0.8 to 1.6 GB/s."""
 

@@ -92,6 +92,10 @@ class Volume(Protocol):
         """Measure. Raises FileSystemStoppedError once the kernel has stopped the file system."""
         ...
 
+    async def settle(self) -> None:
+        """Have what was deleted so far count as free in a moment, and not only in half a minute."""
+        ...
+
     async def grow(self, steps: int) -> int:
         """Add up to `steps` steps and return the size in bytes. Programs write on meanwhile.
 

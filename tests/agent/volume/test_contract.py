@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,6 +89,7 @@ async def test_a_detached_volume_refuses_what_needs_it_attached(volume: Volume) 
     for call in (
         volume.measure(),
         volume.true_free(),
+        volume.settle(),
         volume.grow(1),
         volume.shrink(),
         volume.snapshot("a"),
@@ -105,6 +108,20 @@ async def test_a_new_volume_is_of_the_initial_size_and_free(
     assert space.metadata_free_bytes > 0.5 * limits.initial_bytes
     assert space.host_free_bytes > limits.initial_bytes
     assert await volume.true_free() == pytest.approx(space.true_free_bytes, abs=8 * MB)
+
+
+async def test_what_is_deleted_is_free_soon_after_it_settled(volume: Volume, mount: Path) -> None:
+    path = mount / "active/upper/file"
+    with path.open("wb") as file:
+        file.write(b"x" * 64 * MB)
+        file.flush()
+        os.fsync(file.fileno())
+    used = await volume.true_free()
+    path.unlink()
+    async with asyncio.timeout(10):  # by itself it takes the kernel half a minute
+        while await volume.true_free() < used + 32 * MB:
+            await volume.settle()
+            await asyncio.sleep(0.01)
 
 
 async def test_what_is_written_is_not_free_at_once(volume: Volume, mount: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from agent.volume.memory import MemoryVolume
 from agent.volume.monitor import VolumeMonitor
-from agent.volume.policy import PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN
+from agent.volume.policy import PAUSE_SECONDS_FULL, PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN
 from agent.volume.volume import FileSystemStoppedError
 from common.clock import SteppingClock, settle
 from common.messages import VolumeStatus
@@ -67,7 +67,7 @@ async def test_a_volume_that_fills_up_grows_step_by_step_to_its_limit(rig: Rig) 
     sizes = []
     for written in (1.5, 3.5, 4.5):
         rig.volume.written_bytes = int(written * GB)
-        assert await rig.monitor.step() in {0.0, PAUSE_SECONDS_MAX}
+        assert await rig.monitor.step() in {0.0, PAUSE_SECONDS_FULL}
         await rig.monitor.step()
         sizes.append(rig.status().size_bytes // GB)
     assert sizes == [4, 5, 5]
@@ -92,7 +92,7 @@ async def test_at_the_limit_the_loop_is_quiet(rig: Rig) -> None:
     await rig.volume.grow(2)
     rig.volume.grow_calls.clear()
     pauses = [await rig.monitor.step() for _ in range(20)]
-    assert pauses == [PAUSE_SECONDS_MAX] * 20
+    assert pauses == [PAUSE_SECONDS_FULL] * 20
     assert rig.volume.grow_calls == []
     assert rig.changes == 1, "told once"
 
@@ -102,7 +102,9 @@ async def test_full_ends_when_files_are_deleted(rig: Rig) -> None:
     rig.volume.written_bytes = 5 * GB
     await rig.monitor.step()
     assert rig.status().full
-    rig.volume.written_bytes = GB
+    rig.volume.written_bytes, rig.volume.deleted_bytes = GB, 4 * GB
+    await rig.monitor.step()
+    assert rig.status().full, "what was deleted has not come free yet"
     await rig.monitor.step()
     assert not rig.status().full
     assert rig.status().message == ""
