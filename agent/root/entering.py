@@ -29,9 +29,14 @@ class EnteredProgram:
     """A program with its own helper outside, which ends with it."""
 
     def __init__(
-        self, helper: Conversation, program: StartedProgram, terminal_fd: int | None
+        self,
+        helper: Conversation,
+        program: StartedProgram,
+        terminal_fd: int | None,
+        helpers: set[Conversation],
     ) -> None:
         self._helper = helper
+        self._helpers = helpers
         self._program = program
         self.pid = _pid_inside(program.pid)
         """Its number in the session; 0 if it had ended before one could look."""
@@ -53,6 +58,7 @@ class EnteredProgram:
         """End the helper, and the program unless it was started to outlive it. Idempotent."""
         self._helper.kill()
         await self._helper.wait()
+        self._helpers.discard(self._helper)
 
 
 async def enter(
@@ -63,10 +69,12 @@ async def enter(
     *,
     streams: tuple[int, int, int] | None,
     terminal_size: tuple[int, int],
+    helpers: set[Conversation],
 ) -> EnteredProgram:
     """Start a program in the session, on `streams` or, without, on a new terminal.
 
-    `order` is taken as it is but for the terminal. Raise SessionFailedError.
+    `order` is taken as it is but for the terminal. The helper is in `helpers` for as long as it
+    lives. Raise SessionFailedError.
     """
     with contextlib.ExitStack() as closing:
         channel: socket.socket | None = None
@@ -75,6 +83,7 @@ async def enter(
             order.terminal_fd = far_end.fileno()
         null = (subprocess.DEVNULL,) * 3
         helper = launch_helper(order, null if streams is None else streams)
+        helpers.add(helper)
         try:
             await helper.ready()
             terminal_fd = None if channel is None else _receive(channel)
@@ -89,8 +98,9 @@ async def enter(
         except BaseException:
             helper.kill()
             await asyncio.shield(helper.wait())
+            helpers.discard(helper)
             raise
-    return EnteredProgram(helper, program, terminal_fd)
+    return EnteredProgram(helper, program, terminal_fd, helpers)
 
 
 def _pid_inside(pid: int) -> int:

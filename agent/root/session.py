@@ -99,6 +99,8 @@ class SessionRoot:
         self._closing = contextlib.ExitStack()
         self._threads = Threads("root")
         self._first: Conversation | None = None
+        self._helpers: set[Conversation] = set()
+        """Of programs that were entered; each holds the session's mounts."""
         self._network: SessionNetwork | None = None
         self._cgroup: SessionCgroup | None = None
         self._seccomp = b""
@@ -153,6 +155,9 @@ class SessionRoot:
         try:
             async with asyncio.timeout(END_SECONDS_MAX):
                 await first.wait()
+                for helper in tuple(self._helpers):  # whose programs nobody waited for
+                    helper.kill()
+                    await helper.wait()
         except TimeoutError:
             raise SessionStillEndingError("processes of the session survive SIGKILL") from None
 
@@ -235,6 +240,7 @@ class SessionRoot:
                 working_directory,
                 streams=streams,
                 terminal_size=terminal_size,
+                helpers=self._helpers,
             )
 
     def address(self, port: int) -> SessionAddress | None:

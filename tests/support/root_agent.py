@@ -178,6 +178,20 @@ class Agent:
         await program.close()
         return {}
 
+    async def enter_and_forget(self) -> dict[str, Any]:
+        """Start something by exec, and never ask for it again."""
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self._forgotten = await self._root.enter(
+            ["sleep", "1000"], ENVIRONMENT, "/", streams=(null, null, null)
+        )
+        os.close(null)
+        return {}
+
+    async def end(self) -> dict[str, Any]:
+        """End the session; the agent lives on."""
+        await self._root.close()
+        return {}
+
     async def status(self) -> dict[str, Any]:
         status = self._root.status()
         return {
