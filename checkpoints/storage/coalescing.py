@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from checkpoints.storage.storage import Range
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from checkpoints.storage.storage import Range
 
 GAP_BYTES_MAX_REMOTE = 1 << 20
 """What 100 MB/s carry in 10 ms, the latency of a near bucket; a far one would bear more."""
@@ -28,7 +28,8 @@ SPAN_BYTES_MAX = 8 << 20
 class Span:
     """One read, and which ranges (by position in what was asked) are cut from it."""
 
-    range: Range
+    start: int
+    length: int
     members: tuple[int, ...]
 
 
@@ -47,10 +48,10 @@ def plan(
             end = grown
             continue
         if members:
-            spans.append(Span(Range(start, end - start), tuple(members)))
+            spans.append(Span(start, end - start, tuple(members)))
         start, end, members = wanted.start, wanted.end, [number]
     if members:
-        spans.append(Span(Range(start, end - start), tuple(members)))
+        spans.append(Span(start, end - start, tuple(members)))
     return spans
 
 
@@ -58,9 +59,9 @@ def cut(ranges: Sequence[Range], pieces: Iterable[tuple[Span, bytes]]) -> list[b
     """Return the bytes of each range, given what the spans of its plan read."""
     found: dict[int, bytes] = {}
     for span, piece in pieces:
-        assert len(piece) == span.range.length, span.range
+        assert len(piece) == span.length, span
         for number in span.members:
-            offset = ranges[number].start - span.range.start
+            offset = ranges[number].start - span.start
             # A slice of everything is the same object: a range of its own span isn't copied.
             found[number] = piece[offset : offset + ranges[number].length]
     return [found[number] for number in range(len(ranges))]

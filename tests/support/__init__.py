@@ -44,6 +44,11 @@ The agent:
 - `poor_host`           a host that lacks something, for one program
 - `waiting`             for a named condition, without an event loop
 
+The checkpoint store:
+- `faulty_store`        a store around another that fails as stores do
+- `s3_servers`          servers of the real S3 protocol
+- `faulty_s3`           a proxy before one, that answers what the test says
+
 Everything together:
 - `live`                the whole system as a user starts it, in processes of its own
 - `browser`             Chromium
