@@ -134,7 +134,7 @@ async def test_detached_it_goes_on_without_anybody(rig: Rig, tmp_path: Path) -> 
         client.close()
         assert client.closed.code == 1000
     assert client.exit is None
-    assert pid in rig.ground.living()
+    await until(lambda: pid in rig.ground.living(), what="it runs")
     (tmp_path / "go").write_text("alive\n")
     await until((tmp_path / "there").exists, what="it ends by itself")
     assert (tmp_path / "there").read_text() == "alive\n"

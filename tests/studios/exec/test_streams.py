@@ -131,7 +131,7 @@ async def test_where_and_with_what_it_runs_can_be_said(studios: Studios, tmp_pat
 async def test_detached_it_prints_the_pid_and_returns(studios: Studios, tmp_path: Path) -> None:
     found = await studios("--detach", "demo", "--", "sleep", "600")
     assert found.code == 0
-    assert int(found.out) in studios.place.ground.living()
+    await until(lambda: int(found.out) in studios.place.ground.living(), what="it runs")
 
 
 # ── signals ──────────────────────────────────────────────────────────────────
