@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 END_SECONDS_MAX = 10.0
 """For all of the session to end after SIGKILL. Longer only takes what hangs in the kernel."""
+STUCK_SECONDS_MAX = 2.0  # for the same, when processes have survived a SIGKILL already
 KILL_SECONDS_MAX = 10.0  # for one program or all: SIGKILL takes no time, except in hanging I/O
 _POLITE = (
     SignalAll(signal=signal.SIGTERM),
@@ -99,6 +100,8 @@ class SessionRoot:
         self._closing = contextlib.ExitStack()
         self._threads = Threads("root")
         self._first: Conversation | None = None
+        self._is_stuck = False
+        """Processes were still there after a SIGKILL."""
         self._helpers: set[Conversation] = set()
         """Of programs that were entered; each holds the session's mounts."""
         self._network: SessionNetwork | None = None
@@ -153,7 +156,7 @@ class SessionRoot:
     async def _end(self, first: Conversation) -> None:
         first.kill()
         try:
-            async with asyncio.timeout(END_SECONDS_MAX):
+            async with asyncio.timeout(STUCK_SECONDS_MAX if self._is_stuck else END_SECONDS_MAX):
                 await first.wait()
                 for helper in tuple(self._helpers):  # whose programs nobody waited for
                     helper.kill()
@@ -205,7 +208,8 @@ class SessionRoot:
         """End all programs: SIGTERM, the grace, SIGKILL. True when none is left; the root stays."""
         if grace_seconds > 0 and await self._ends_by(_POLITE, grace_seconds):
             return True
-        return await self._ends_by(_MERCILESS, KILL_SECONDS_MAX)
+        self._is_stuck = not await self._ends_by(_MERCILESS, KILL_SECONDS_MAX)
+        return not self._is_stuck
 
     async def _ends_by(self, orders: Iterable[SignalAll], seconds: float) -> bool:
         if self._first is None:
