@@ -19,6 +19,7 @@ Decided (pure):
 Done by the agent:
 
 - `precautions`    what an agent does about itself first
+- `shared_limits`  counters of the whole machine that one session could use up
 - `survey`         finds the facts
 - `layers`         mask layer and overlay, mounted
 - `seccomp_filter` the filter, compiled

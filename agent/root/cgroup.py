@@ -131,7 +131,8 @@ def _make(hierarchy: Hierarchy, name: str, limits: Limits) -> MadeFolder:
     path.mkdir()
     try:
         for setting in settings(hierarchy, limits):
-            (path / setting.file).write_text(setting.value)
+            if setting.required or (path / setting.file).exists():
+                (path / setting.file).write_text(setting.value)
     except OSError:
         path.rmdir()
         raise

@@ -24,6 +24,7 @@ Controller = Literal["cpu", "memory", "pids", "cpuacct"]
 CONTROLLERS: tuple[Controller, ...] = ("cpu", "memory", "pids", "cpuacct")
 """The last limits nothing: it is version 1's account of processor time, often in a tree of its own.
 Version 2 keeps that account everywhere."""
+SOCKET_BUFFER_BYTES_MAX = 512 * 1024**2
 PERIOD_MICROSECONDS = 100_000  # the kernel's own
 _QUOTA_MICROSECONDS_MIN = 1_000  # the kernel refuses less
 _CGROUP_FIELDS = 3
@@ -45,6 +46,8 @@ class Setting:
 
     file: str
     value: str
+    required: bool = True
+    """Whether every kernel with the controller has the file."""
 
 
 def hierarchies(
@@ -109,6 +112,8 @@ def settings(hierarchy: Hierarchy, limits: Limits) -> tuple[Setting, ...]:
     if "memory" in hierarchy.controllers and limits.memory_bytes is not None:
         name = "memory.max" if hierarchy.version == 2 else "memory.limit_in_bytes"
         chosen.append(Setting(name, str(limits.memory_bytes)))
+        if hierarchy.version == 1:
+            chosen.append(_socket_buffers(limits.memory_bytes))
     if "cpu" in hierarchy.controllers and limits.cpus is not None:
         quota = max(_QUOTA_MICROSECONDS_MIN, math.ceil(limits.cpus * PERIOD_MICROSECONDS))
         if hierarchy.version == 1:
@@ -117,6 +122,15 @@ def settings(hierarchy: Hierarchy, limits: Limits) -> tuple[Setting, ...]:
         else:
             chosen.append(Setting("cpu.max", f"{quota} {PERIOD_MICROSECONDS}"))
     return tuple(chosen)
+
+
+def _socket_buffers(memory_bytes: int) -> Setting:
+    """Return the limit for TCP's buffers, which version 1 counts apart from all other memory.
+
+    A quarter, and no more than is of use: the kernel has one limit for the whole machine besides.
+    """
+    most = min(memory_bytes // 4, SOCKET_BUFFER_BYTES_MAX)
+    return Setting("memory.kmem.tcp.limit_in_bytes", str(most), required=False)
 
 
 def missing(found: tuple[Hierarchy, ...], limits: Limits) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Mounts a session's root where only the agent and the session see it.
 
-The agent lives in a mount namespace of its own. There every mount is private but the session's
-root, which is shared, and the session's copy of it follows (slave): a data link that the agent
+The agent lives in a mount namespace of its own. What is unmounted on the machine is so there, too:
+no agent keeps somebody's disk from being pulled. Nothing goes the other way. Only the session's
+root is shared, and the session's copy of it follows (slave): a data link that the agent
 mounts below it while the session runs appears inside, and nothing appears on the host. With the
 agent's last process the namespace and all these mounts are gone, however it ended.
 """
@@ -29,7 +30,7 @@ _SCRATCH_BYTES = "1m"
 def enter_own_mounts() -> None:
     """Give this process a mount namespace of its own; to be called before it has threads."""
     kernel.unshare(kernel.CLONE_NEWNS)
-    kernel.set_propagation("/", kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.set_propagation("/", kernel.MS_REC | kernel.MS_SLAVE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ host, and credentials of the container are mounted there."""
 NEVER_CARRIED = (*OWN_FOLDERS, "/var/run", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 PROCESSES_DEFAULT = 16384
 """Threads count: a large machine's numeric libraries start a hundred for every notebook."""
-_PROCESSES_SHARE = 2  # at most this part of the kernel's numbers, so that others can go on
+_PROCESSES_SHARE = 4  # at most this part of the kernel's numbers, so that others can go on
 _UNUSABLE_IN_OPTIONS = frozenset(",:\\")
 
 

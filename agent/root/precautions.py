@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.root.layers import enter_own_mounts
+from agent.root.shared_limits import raise_shared_limits
 
 MEMORY_KILL_ADJUSTMENT = -900
 """Of -1000 to 1000: nearly never chosen when the machine is out of memory. A session's processes
@@ -18,6 +19,10 @@ def take_precautions() -> tuple[str, ...]:
     is refused; then no session root can be made here.
     """
     enter_own_mounts()
+    return (*raise_shared_limits(), *_outlive_memory_bombs())
+
+
+def _outlive_memory_bombs() -> tuple[str, ...]:
     try:
         Path("/proc/self/oom_score_adj").write_text(str(MEMORY_KILL_ADJUSTMENT))
     except OSError:

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 NAMESPACE_FLAGS = 0x7E020000
 """CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID and _NEWNET."""
+AF_PACKET = 17
 AF_ALG = 38
 AF_VSOCK = 40
 AF_MAX = 46
 """One more than the last family that a kernel knows."""
-SOCKET_FAMILIES = frozenset(range(AF_MAX)) - {AF_ALG, AF_VSOCK}
-"""All but the kernel's ciphers, the source of many holes, and the machine below this one, which no
-namespace divides."""
+SOCKET_FAMILIES = frozenset(range(AF_MAX)) - {AF_PACKET, AF_ALG, AF_VSOCK}
+"""All but packets as they are on the wire, whose rings are memory that no cgroup counts; the
+kernel's ciphers, the source of many holes; and the machine below this one, which no namespace
+divides. ping needs none of them."""
 ADDR_NO_RANDOMIZE = 0x0040000
 PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF, ADDR_NO_RANDOMIZE)
 """Docker's, and what every debugger sets for the program that it starts."""

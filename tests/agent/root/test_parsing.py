@@ -114,6 +114,7 @@ def test_limits_are_written_in_each_version_s_words() -> None:
     assert settings(Hierarchy(1, "/x", everything), limits) == (
         Setting("pids.max", "7"),
         Setting("memory.limit_in_bytes", "1000"),
+        Setting("memory.kmem.tcp.limit_in_bytes", "250", required=False),
         Setting("cpu.cfs_period_us", "100000"),
         Setting("cpu.cfs_quota_us", "150000"),
     )
