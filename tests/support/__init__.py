@@ -45,6 +45,7 @@ The agent:
 - `waiting`             for a named condition, without an event loop
 
 The checkpoint store:
+- `trees`               a store of nodes, entries of all kinds, small nodes
 - `faulty_store`        a store around another that fails as stores do
 - `s3_servers`          servers of the real S3 protocol
 - `faulty_s3`           a proxy before one, that answers what the test says

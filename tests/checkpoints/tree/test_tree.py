@@ -256,16 +256,13 @@ def test_a_node_in_anothers_place_is_damage() -> None:
 
 def test_nodes_out_of_order_are_damage_to_who_walks() -> None:
     store = NodeStore()
-    leaves = []
-    for last in (b"z", b"m"):
-        builder = Builder(store.put)
-        builder._last = b"\0"
-        for key in (ROOT_KEY, key_of(last)) if last == b"z" else (key_of(b"l"), key_of(last)):
-            builder.add(key, ROOT)
-        leaves.append(builder.finish())
+    first = store.built({ROOT_KEY: ROOT, key_of(b"z"): ROOT})
+    builder = Builder(store.put)
+    builder._last = ROOT_KEY
+    builder.add(key_of(b"m"), ROOT)
     above = Builder(store.put, level=1)
-    for leaf in leaves:
-        above.add_child(leaf)
+    above.add_child(first)
+    above.add_child(builder.finish())
     with pytest.raises(DamagedError, match="out of order"):
         list(store.tree(above.finish()).walk())
 
