@@ -1,0 +1,58 @@
+"""Chunks come back as they were, or not at all."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given, strategies as st
+
+from checkpoints.format.codec import CHUNK_BYTES_MAX, SAMPLE_BYTES, Codec, decode, encode
+from checkpoints.format.damage import DamagedError
+from checkpoints.format.ids import ChunkId, chunk_id
+
+
+@given(st.binary(max_size=5000), st.integers(1, 5))
+def test_every_content_comes_back(raw: bytes, level: int) -> None:
+    how, stored = encode(raw, level=level)
+    assert decode(stored, how, raw_bytes=len(raw), expected=chunk_id(raw)) == raw
+
+
+def test_what_compresses_is_compressed_and_what_does_not_costs_nothing_more() -> None:
+    text, noise = b"the same line again\n" * 50_000, os.urandom(1_000_000)
+    how, stored = encode(text)
+    assert how is Codec.ZSTD
+    assert len(stored) < len(text) / 50
+    assert encode(noise) == (Codec.RAW, noise)
+
+
+def test_the_middle_decides_for_a_large_chunk() -> None:
+    """A video has a header that compresses well."""
+    half = (1_000_000 - SAMPLE_BYTES) // 2
+    assert encode(b"h" * half + os.urandom(SAMPLE_BYTES) + b"t" * half)[0] is Codec.RAW
+
+
+@given(st.binary(min_size=1, max_size=2000), st.data())
+def test_a_flipped_bit_never_gives_other_content(raw: bytes, choose: st.DataObject) -> None:
+    how, stored = encode(raw)
+    flipped = bytearray(stored)
+    flipped[choose.draw(st.integers(0, len(stored) - 1))] ^= 1 << choose.draw(st.integers(0, 7))
+    try:
+        found = decode(bytes(flipped), how, raw_bytes=len(raw), expected=chunk_id(raw))
+    except DamagedError:
+        return
+    assert found == raw  # a bit of the frame's header that says nothing
+
+
+@pytest.mark.parametrize("codec", [2, 255])
+def test_an_unknown_codec_is_damage(codec: int) -> None:
+    with pytest.raises(DamagedError, match="unknown codec"):
+        decode(b"x", codec, raw_bytes=1, expected=chunk_id(b"x"))
+
+
+def test_a_frame_that_would_fill_the_memory_is_damage() -> None:
+    _, bomb = encode(bytes(CHUNK_BYTES_MAX))
+    with pytest.raises(DamagedError):
+        decode(bomb, Codec.ZSTD, raw_bytes=10, expected=ChunkId(bytes(32)))
+    with pytest.raises(DamagedError, match="claims"):
+        decode(bomb, Codec.ZSTD, raw_bytes=1 << 31, expected=ChunkId(bytes(32)))

@@ -1,0 +1,76 @@
+"""An index finds what is in it and nothing else, and no other bytes pass for it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, strategies as st
+
+from checkpoints.format.damage import DamagedError
+from checkpoints.format.ids import ChunkId, PackId
+from checkpoints.format.index import ChunkPlace, Index, PackFacts, build, merged
+from checkpoints.format.pack import PackKind
+
+ids = st.binary(min_size=32, max_size=32).map(ChunkId)
+packs = st.builds(
+    PackFacts,
+    st.binary(min_size=16, max_size=16).map(PackId),
+    st.sampled_from(PackKind),
+    st.integers(0, 2**32 - 1),
+)
+sizes = st.integers(0, 2**32 - 1)
+places = st.builds(ChunkPlace, packs, sizes, sizes, sizes, st.integers(0, 1))
+tables = st.dictionaries(ids, places, max_size=20)
+
+
+@given(tables, st.lists(ids, max_size=5))
+def test_everything_is_found_and_nothing_else(
+    table: dict[ChunkId, ChunkPlace], others: list[ChunkId]
+) -> None:
+    index = Index(build(table))
+    assert len(index) == len(table)
+    assert dict(index.items()) == table
+    assert [chunk for chunk, _ in index.items()] == sorted(table)
+    for chunk in (*table, *others):
+        assert index.find(chunk) == table.get(chunk)
+    assert set(index.packs) == {place.pack for place in table.values()}
+
+
+def test_ids_that_are_not_spread_evenly_are_found_too() -> None:
+    """Hashes are; whoever makes some up must not make look-ups fail."""
+    pack = PackFacts(PackId(bytes(16)), PackKind.DATA, 1)
+    rng = random.Random(3)
+    table = {
+        ChunkId(bytes(24) + rng.randbytes(8)): ChunkPlace(pack, number, 1, 1, 0)
+        for number in range(3000)
+    } | {ChunkId(b"\xff" * 32): ChunkPlace(pack, 9, 9, 9, 0)}
+    index = Index(build(table))
+    assert all(index.find(chunk) == place for chunk, place in table.items())
+    assert index.find(ChunkId(b"\x80" + bytes(31))) is None
+
+
+@given(tables, st.data())
+def test_any_flipped_bit_and_any_cut_is_damage(
+    table: dict[ChunkId, ChunkPlace], choose: st.DataObject
+) -> None:
+    data = build(table)
+    at = choose.draw(st.integers(0, len(data) - 1))
+    flipped = bytearray(data)
+    flipped[at] ^= 1 << choose.draw(st.integers(0, 7))
+    padding = {*range(5, 8), *range(16, 32)}
+    if at not in padding:
+        with pytest.raises(DamagedError):
+            Index(bytes(flipped))
+    with pytest.raises(DamagedError):
+        Index(data[:at])
+
+
+@given(st.lists(tables, max_size=4))
+def test_of_a_chunk_in_several_the_first_place_counts(
+    several: list[dict[ChunkId, ChunkPlace]],
+) -> None:
+    expected: dict[ChunkId, ChunkPlace] = {}
+    for table in reversed(several):
+        expected |= table
+    assert merged(Index(build(table)) for table in several) == expected
