@@ -8,7 +8,8 @@ holds every implementation to.
 - `coalescing`      which ranges are read together
 
 What stores:
-- `folder`          a folder of a file system, durable
+- `folder`          a folder of a file system, in threads
+- `files`           its files, and how they are made durable
 - `obstore_storage` buckets of S3, GCS and Azure, and memory
 - `translation`     foreign errors into `failures`
 

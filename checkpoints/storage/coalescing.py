@@ -1,7 +1,7 @@
 """Which ranges of an object are read together.
 
 One request for two chunks and the gap between them is cheaper than two requests, as long as the gap
-is smaller than what the line carries in the time of a request's latency.
+is smaller than what the line carries in the time of a request's latency. Folders don't need it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ if TYPE_CHECKING:
 
     from checkpoints.storage.storage import Range
 
-GAP_BYTES_MAX_REMOTE = 1 << 20
+GAP_BYTES_MAX = 1 << 20
 """What 100 MB/s carry in 10 ms, the latency of a near bucket; a far one would bear more."""
-
-GAP_BYTES_MAX_LOCAL = 64 << 10
-"""A read from a file costs about what copying this much does."""
 
 SPAN_BYTES_MAX = 8 << 20
 """What is read in one piece, so that gaps don't add up to memory; a longer range stays whole."""
@@ -34,7 +31,10 @@ class Span:
 
 
 def plan(
-    ranges: Sequence[Range], *, gap_bytes_max: int, span_bytes_max: int = SPAN_BYTES_MAX
+    ranges: Sequence[Range],
+    *,
+    gap_bytes_max: int = GAP_BYTES_MAX,
+    span_bytes_max: int = SPAN_BYTES_MAX,
 ) -> list[Span]:
     """Return the reads that cover all of `ranges`, ascending."""
     spans: list[Span] = []

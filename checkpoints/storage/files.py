@@ -25,7 +25,6 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from checkpoints.storage import coalescing
 from checkpoints.storage.failures import AlreadyThereError, StorageAwayError, StorageBrokenError
 from checkpoints.storage.storage import Listed, is_key
 
@@ -79,10 +78,10 @@ class Files:
             return _read(fd, key, max(0, size - length), min(size, length))
 
     def read_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
-        spans = coalescing.plan(ranges, gap_bytes_max=coalescing.GAP_BYTES_MAX_LOCAL)
+        # Not coalesced: a call costs microseconds, and the system reads ahead. Cutting would copy
+        # everything once more, and hold up the event loop (the GIL is held) while it does.
         with self._open(key) as fd:
-            pieces = ((span, _read(fd, key, span.start, span.length)) for span in spans)
-            return coalescing.cut(ranges, pieces)
+            return [_read(fd, key, wanted.start, wanted.length) for wanted in ranges]
 
     def measure(self, key: str) -> int:
         with self._open(key) as fd:

@@ -102,7 +102,7 @@ class ObstoreStorage:
         if not self._has_ranges and ranges:
             whole = await self.get(key)
             return [_piece(whole, key, wanted.start, wanted.length) for wanted in ranges]
-        spans = coalescing.plan(ranges, gap_bytes_max=coalescing.GAP_BYTES_MAX_REMOTE)
+        spans = coalescing.plan(ranges)
         pieces = await self._read_spans(key, spans)
         return coalescing.cut(ranges, zip(spans, pieces, strict=True))
 

@@ -80,8 +80,8 @@ class Storage(Protocol):
     async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
         """Return the bytes of each range, in the order of `ranges`, which may overlap.
 
-        Neighbours are read together (`coalescing`). The answer is in memory as a whole: a caller
-        asks for no more at a time than it can hold. Fails as `get_range` does, as a whole.
+        Neighbours are read together where that is faster (`coalescing`). The answer is in memory as
+        a whole: a caller asks for no more at a time than it can hold. Fails as `get_range` does.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ class Answer:
     code: str = ""
     passes_on: bool = False
     """Whether the server does what was asked, whatever is answered."""
+    text: str = ""
+    """The body, instead of one with the code."""
 
 
 class Silence(Answer):
@@ -74,7 +77,10 @@ async def faulty_s3(upstream: str) -> AsyncIterator[FaultyS3]:
             case Truncation():
                 return await _cut(request, real)
             case _:
-                text = f"<Error><Code>{answer.code}</Code><Message>scripted</Message></Error>"
+                text = (
+                    answer.text
+                    or f"<Error><Code>{answer.code}</Code><Message>scripted</Message></Error>"
+                )
                 return web.Response(status=answer.status, text=text, content_type="application/xml")
 
     async def passed_on(request: web.Request, body: bytes) -> web.Response:
@@ -83,7 +89,7 @@ async def faulty_s3(upstream: str) -> AsyncIterator[FaultyS3]:
             request.method,
             f"{upstream}{request.raw_path}",
             headers=request.headers,
-            data=body,
+            data=io.BytesIO(body),
             skip_auto_headers=("User-Agent", "Content-Type"),
         ) as real:
             headers = {k: v for k, v in real.headers.items() if k not in NOT_PASSED_ON}
