@@ -9,6 +9,7 @@
 - `attachment`  from an image to its mounted tree, whatever a killed agent has left
 - `btrfs_calls` what is asked of a mounted btrfs: size, subvolumes, snapshots, true free space
 - `image`       the sparse file: made whole or not at all, checked before use, room on its disk
+- `neighbours`  what other sessions on the same disk may still write to it
 - `loopdev`     loop devices: found, made, given back
 - `syscalls`    system calls that Python has not
 - `memory`      the fake that passes the same tests

@@ -23,6 +23,7 @@ from agent.threads import Threads
 from agent.volume import attachment, image, syscalls
 from agent.volume.attachment import ACTIVE, SNAPSHOTS, Attachment, aligned
 from agent.volume.loopdev import LoopDevices
+from agent.volume.neighbours import promised_to_others_bytes
 from agent.volume.volume import (
     BackingDiskFullError,
     CannotResizeError,
@@ -173,9 +174,11 @@ class BtrfsVolume:
     def _grow(self, attached: Attachment, steps: int) -> int:
         size_bytes = attached.tree.size_bytes()
         step_bytes = self._limits.step_bytes
+        others = promised_to_others_bytes(self._image)
         room = image.growable_bytes(
             attached.image_fd,
             size_bytes=size_bytes,
+            others_bytes=others,
             host_reserve_bytes=self._host_reserve_bytes,
         )
         target = aligned(min(size_bytes + steps * step_bytes, self._limits.limit_bytes))
@@ -186,7 +189,7 @@ class BtrfsVolume:
         if target <= size_bytes:
             raise BackingDiskFullError(
                 "the host's disk is full: the volume can't grow by "
-                f"{step_bytes // 1024**2} MB, {room // 1024**2} MB could be given to it"
+                f"{step_bytes // 1024**2} MB: {image.room_text(room, others_bytes=others)}"
             )
         image.extend(attached.image_fd, target)
         try:

@@ -14,6 +14,7 @@ import struct
 import subprocess  # noqa: TID251 - mkfs runs to its end in a thread
 from typing import TYPE_CHECKING
 
+from agent.volume.neighbours import promised_bytes, promised_to_others_bytes
 from agent.volume.volume import (
     BackingDiskFullError,
     ImageCorruptError,
@@ -54,11 +55,12 @@ def create(image: Path, size_bytes: int, *, host_reserve_bytes: int) -> None:
             unfinished.unlink(missing_ok=True)  # killed between linking and unlinking
             return
         image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        room = host_room_bytes(image.parent) - host_reserve_bytes
+        others = promised_to_others_bytes(image)
+        room = host_room_bytes(image.parent) - others - host_reserve_bytes
         if room < size_bytes:
             raise BackingDiskFullError(
                 f"the host's disk has no room for a volume of {_mb(size_bytes)}: "
-                f"{_mb(max(0, room))} can be given to it"
+                f"{room_text(room, others_bytes=others)}"
             )
         unfinished.unlink(missing_ok=True)
         with unfinished.open("xb") as file:
@@ -121,13 +123,20 @@ def host_room_bytes(path: Path | int) -> int:
     return facts.f_bavail * facts.f_frsize
 
 
-def growable_bytes(fd: int, *, size_bytes: int, host_reserve_bytes: int) -> int:
+def growable_bytes(fd: int, *, size_bytes: int, others_bytes: int, host_reserve_bytes: int) -> int:
     """Return how much larger an image of that size may become so that its disk could hold it full.
 
-    What the volume promises already but the sparse file has not taken yet comes off first.
+    What was promised but no sparse file has taken yet comes off first: what this volume was, and
+    `others_bytes`, what the others on the disk were; see `neighbours`.
     """
-    promised = max(0, size_bytes - os.fstat(fd).st_blocks * 512)
+    promised = promised_bytes(size_bytes, os.fstat(fd)) + others_bytes
     return max(0, host_room_bytes(fd) - promised - host_reserve_bytes)
+
+
+def room_text(room_bytes: int, *, others_bytes: int) -> str:
+    """Return the end of a sentence about room that is too small: why it is."""
+    text = f"{_mb(max(0, room_bytes))} can be given to it"
+    return f"{text}, {_mb(others_bytes)} are kept for other sessions" if others_bytes else text
 
 
 def extend(fd: int, size_bytes: int) -> None:
