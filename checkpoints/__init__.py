@@ -3,8 +3,10 @@
 A library that knows storage, trees and generations, and neither sessions nor processes.
 `docs/checkpoint-format.md` is what it reads and writes.
 
-**Start here:** `storage/storage`, on which everything stands.
+**Start here:** `repository`, and below it `storage/storage`, on which everything stands.
 
+- `repository`      what a work directory holds: checkpoints, records, and the way to their chunks
+- `chunk_source`    reads chunks: finds, reads together, checks
 - `storage/`        objects in a folder or a bucket, created only if absent
 - `format/`         what objects look like inside (pure)
 - `tree/`           sorted maps of entries, in nodes that consecutive trees share (pure)

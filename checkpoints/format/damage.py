@@ -8,3 +8,12 @@ class DamagedError(Exception):
 
     Whoever reads the object adds its name.
     """
+
+
+class DamagedObjectError(DamagedError):
+    """An object is not what was written, or is missing; `key` is its name in the repository."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key = key
+        self.problem = problem
