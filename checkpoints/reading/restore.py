@@ -1,0 +1,244 @@
+"""A generation into a folder, complete. **Start here**.
+
+    names    one thread walks the tree and makes everything but the content of larger files
+    plan     pieces of content, some thousands at a time, become spans of packs
+    spans    some are read at once, each decompressed, checked and written in a thread
+    folders  a second walk gives folders their owners, modes and times
+
+What is written was checked against the hash that the tree has for it, and the tree against that of
+the record. What is in memory: the spans under way, the pieces of one batch, and one name of each
+file that has several.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from checkpoints.format import names
+from checkpoints.format.damage import DamagedError
+from checkpoints.reading.attributes import drop_access_rules
+from checkpoints.reading.contents import Contents
+from checkpoints.reading.failures import NotEmptyError, naming
+from checkpoints.reading.folders import OPEN_FLAGS, Folders
+from checkpoints.reading.making import File, Names, complete_folder
+from checkpoints.reading.spans import Piece, plan
+from checkpoints.reading.threads import Threads
+from checkpoints.storage.failures import NotThereError, StorageBrokenError
+from checkpoints.tree.entry import Extents, IndirectExtents, Kind
+from checkpoints.tree.keys import path_of
+from checkpoints.tree.long_lists import extents_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from checkpoints.chunk_source import ChunkSource
+    from checkpoints.format.record import Record
+    from checkpoints.reading.spans import Span, Wanted
+    from checkpoints.repository import Repository
+    from checkpoints.storage.storage import Storage
+    from checkpoints.tree.tree import Tree
+
+SPANS_MAX = 6
+"""Under way at once: two are being written while the others are on their way."""
+THREADS = 3
+"""One makes names, two write. More would only wait for each other: each holds Python's lock half of
+the time."""
+BATCH_PIECES = 4096
+"""Planned at once: enough that a chunk that several files have is mostly read once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is: names made, and bytes of files written."""
+
+    entries: int
+    file_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What there is now."""
+
+    entries: int
+    file_bytes: int
+    damages: tuple[tuple[bytes, str], ...]
+    """Paths of files that are not there, and why."""
+
+
+async def restore(
+    repository: Repository,
+    record: Record,
+    folder: Path,
+    *,
+    keep_going: bool = False,
+    into_existing: bool = False,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> Restored:
+    """Make a generation in a folder, in upper form: a deletion is a device 0:0.
+
+    Raises RestoreError; NotEmptyError before anything is done, unless it may be `into_existing`.
+    A damaged tree is a DamagedError. So is damaged content; or, to `keep_going`, files that are
+    left out. `report` is called often, and must be quick.
+    """
+    source = await repository.chunks(record)
+    tree = repository.tree(record, source)
+    await asyncio.to_thread(lambda: tree.root_node)
+    root_fd = await asyncio.to_thread(_open_root, folder, into_existing=into_existing)
+    try:
+        with Threads(THREADS, "restore") as threads:
+            return await _Restoration(
+                tree,
+                source,
+                repository.storage,
+                root_fd,
+                threads,
+                keep_going=keep_going,
+                report=report,
+            ).run()
+    finally:
+        os.close(root_fd)
+
+
+def _open_root(folder: Path, *, into_existing: bool) -> int:
+    with naming(os.fsencode(folder), "opened"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root_fd = os.open(folder, OPEN_FLAGS)
+    with os.scandir(root_fd) as found:
+        if not into_existing and next(found, None) is not None:
+            os.close(root_fd)
+            raise NotEmptyError(f"{folder} is not empty: give a folder that is, or a new name.")
+    drop_access_rules(root_fd)
+    return root_fd
+
+
+class _Restoration:
+    def __init__(
+        self,
+        tree: Tree,
+        source: ChunkSource,
+        storage: Storage,
+        root_fd: int,
+        threads: Threads,
+        *,
+        keep_going: bool,
+        report: Callable[[Progress], None],
+    ) -> None:
+        self._tree = tree
+        self._source = source
+        self._storage = storage
+        self._root_fd = root_fd
+        self._keep_going = keep_going
+        self._report = report
+        self._contents = Contents(root_fd)
+        self._threads = threads
+        self._entries = 0
+        self._bytes = 0
+
+    async def run(self) -> Restored:
+        places = asyncio.Semaphore(SPANS_MAX)
+        with Folders(self._root_fd) as folders:
+            batches = self._batches(folders)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    while (spans := await self._threads.run(next, batches, None)) is not None:
+                        for span in spans:
+                            await places.acquire()
+                            group.create_task(self._fill(span, places), name="restore/span")
+            except BaseExceptionGroup as errors:
+                raise _first(errors) from None
+        await self._threads.run(self._complete_folders)
+        damages = tuple(sorted(self._contents.damages.items()))
+        return Restored(self._entries, self._bytes, damages)
+
+    async def _fill(self, span: Span, places: asyncio.Semaphore) -> None:
+        try:
+            for wanted in await self._fill_together(span):
+                await self._fill_alone(wanted)
+            self._check()
+            self._report(Progress(self._entries, self._bytes))
+        finally:
+            places.release()
+
+    async def _fill_together(self, span: Span) -> Sequence[Wanted]:
+        """Return the chunks that weren't where they were looked for, or were something else."""
+        pack = span.pack
+        try:
+            stored = await self._storage.get_ranges(
+                names.pack(pack.kind, pack.pack_id), span.ranges
+            )
+        except (NotThereError, StorageBrokenError):
+            return span.chunks
+        wrong = await self._threads.run(self._contents.fill, span, stored)
+        self._bytes += span.file_bytes
+        return wrong
+
+    async def _fill_alone(self, wanted: Wanted) -> None:
+        """Look again, and elsewhere; what can't be had costs the files that it is a piece of."""
+        try:
+            raw = await self._source.read(wanted.chunk_id)
+        except DamagedError as error:
+            for piece in wanted.pieces:
+                await self._threads.run(self._contents.spoil, piece, str(error))
+            return
+        await self._threads.run(self._contents.fill_one, wanted, raw)
+
+    def _check(self) -> None:
+        damages = self._contents.damages
+        if damages and not self._keep_going:
+            path, problem = next(iter(damages.items()))
+            raise DamagedError(f"{os.fsdecode(path)!r} can't be restored: {problem}")
+
+    def _batches(self, folders: Folders) -> Iterator[list[Span]]:
+        """Make names, and yield what is to be read for some of them. In threads, one at a time."""
+        pieces = self._pieces(Names(folders), folders)
+
+        def damaged(piece: Piece, error: DamagedError) -> None:
+            self._contents.spoil(piece, str(error))
+
+        while batch := list(islice(pieces, BATCH_PIECES)):
+            yield plan(batch, self._source.place, damaged=damaged)
+            self._check()
+
+    def _pieces(self, made: Names, folders: Folders) -> Iterator[Piece]:
+        for key, entry in self._tree.walk():
+            file = made.make(key, entry)
+            self._entries += 1
+            if file is not None:
+                yield from self._pieces_of(file)
+                if file.is_made:
+                    self._contents.piece_done(folders, file)
+
+    def _pieces_of(self, file: File) -> Iterator[Piece]:
+        content = file.entry.content
+        assert isinstance(content, (Extents, IndirectExtents))
+        offset = 0
+        try:
+            for extent in extents_of(content, self._source.fetch):
+                if extent.chunk_id is not None:
+                    if file.is_made:
+                        self._contents.expect(file)
+                    yield Piece(file, offset, extent.chunk_id, extent.length_bytes)
+                offset += extent.length_bytes
+        except DamagedError as error:
+            file.problem = str(error)
+
+    def _complete_folders(self) -> None:
+        with Folders(self._root_fd) as folders:
+            for key, entry in self._tree.walk():
+                if entry.kind is Kind.FOLDER:
+                    complete_folder(folders, key, entry)
+                elif entry.several_names and self._contents.damaged_inodes:
+                    self._contents.drop_name(folders, path_of(key), entry)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return one of several failures: they have one cause mostly, and one sentence is read."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
