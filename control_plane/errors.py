@@ -34,6 +34,10 @@ class UnavailableError(StudiosError):
     """Something this depends on doesn't answer: the same request may work later."""
 
 
+class StorageFullError(StudiosError):
+    """The database's disk is full: the same request works once there is space on it."""
+
+
 class TooLargeError(StudiosError):
     """A body above its limit."""
 

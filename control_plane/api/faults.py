@@ -9,16 +9,19 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
 import structlog
 from aiohttp import web
 
 from common.wire import encode
 from control_plane.api.route import Reply
+from control_plane.disk_full import disk_full_sentence
 from control_plane.errors import (
     ConflictError,
     InvalidError,
     NotFoundError,
     RefusedError,
+    StorageFullError,
     StudiosError,
     TooLargeError,
     UnavailableError,
@@ -42,6 +45,7 @@ _STATUS: tuple[tuple[type[StudiosError], int], ...] = (
     (ConflictError, 409),
     (TooLargeError, 413),
     (UnavailableError, 503),
+    (StorageFullError, 507),
 )
 
 _UNEXPECTED = 500
@@ -71,17 +75,27 @@ async def translate(request: web.Request, handler: Handler) -> web.StreamRespons
             response = _translate_http(request, error)
         except ConnectionError:
             raise  # the client is gone: nobody to answer
-        except Exception:  # noqa: BLE001 - a bug must end this request, not the server
-            _log.exception("request_failed", method=request.method, path=request.path)
-            response = _answer(
-                request,
-                _UNEXPECTED,
-                "Something went wrong on our side. Try again; if it stays, ask your administrator "
-                f"to look for request {request_id} in the log.",
-            )
+        except Exception as error:  # noqa: BLE001 - a bug must end this request, not the server
+            response = _answer_unexpected(request, error, request_id)
     if not response.prepared:
         response.headers[REQUEST_ID_HEADER] = request_id
     return response
+
+
+def _answer_unexpected(
+    request: web.Request, error: Exception, request_id: str
+) -> web.StreamResponse:
+    """Answer what no command expected: any of them may meet a full disk, the rest are bugs."""
+    if isinstance(error, sa.exc.DBAPIError) and (sentence := disk_full_sentence(error)):
+        _log.warning("disk_full", method=request.method, path=request.path, error=str(error.orig))
+        return _answer(request, status_of(StorageFullError(sentence)), sentence)
+    _log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+    return _answer(
+        request,
+        _UNEXPECTED,
+        "Something went wrong on our side. Try again; if it stays, ask your administrator "
+        f"to look for request {request_id} in the log.",
+    )
 
 
 def _translate_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from control_plane.disk_full import disk_full_sentence
 from control_plane.errors import InvalidError, NotFoundError
 from control_plane.login import members, opaque
 from control_plane.login.database import reading
@@ -123,11 +124,18 @@ class ApiTokens:
             return None
         now = self.clock.now()
         if row.last_used is None or now - row.last_used >= _USE_RECORDED_EVERY:
-            async with self.database.begin() as connection:
-                await connection.execute(
-                    sa.update(api_tokens).where(api_tokens.c.id == row.id).values(last_used=now)
-                )
+            await self._record_use(row.id, now)
         return members.person_of(row)
+
+    async def _record_use(self, token_id: int, now: datetime) -> None:
+        """Write down that it was used, unless the disk is full: looking around must go on then."""
+        use = sa.update(api_tokens).where(api_tokens.c.id == token_id).values(last_used=now)
+        try:
+            async with self.database.begin() as connection:
+                await connection.execute(use)
+        except sa.exc.DBAPIError as error:
+            if disk_full_sentence(error) is None:
+                raise
 
 
 _COLUMNS = (

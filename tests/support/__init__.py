@@ -12,6 +12,7 @@ The control plane:
 - `core_plane`          that core on a database, with fake host and agents
 - `postgres`            a throw-away PostgreSQL server
 - `stand_in_agent`      what an engine starts in tests of engines
+- `full_disk`           a small disk that a test can fill, and free again
 
 The edge and the byte path:
 - `platform`            a stand-in for the control plane, as the edge sees it
