@@ -15,6 +15,7 @@ What it knows and decides, pure:
 - `volume_sizes` how large sessions' volumes are
 - `validation`   request bodies and what may be wrong with them
 - `errors`       expected failures, as sentences
+- `disk_full`    what databases say when their disk is full, as a sentence
 - `settings`     numbers and addresses the core needs
 
 What it does:
@@ -23,6 +24,7 @@ What it does:
 - `service_agents` those of agents
 - `service_edges` those of edges
 - `service_logs` logs of sessions that are over
+- `service_unrecorded` ends sessions when nothing can be written down
 - `service_workspace` users and settings
 - `reconciler`   carries out what is left to do
 - `engine_calls` its questions to engines

@@ -81,6 +81,16 @@ class EngineCalls:
         except (EngineRefusedError, EngineUnavailableError) as error:
             _log.warning("stop_failed", session=studio.session_id, run=run, error=str(error))
 
+    async def end_unrecorded(self, studio: Studio) -> bool:
+        """Ask for its job to be ended and write nothing down; say whether nothing of it is left."""
+        run = studio.job_run
+        await self.end(studio, run, grace_seconds=self._core.settings.limits.stop_grace_seconds)
+        try:
+            engine = await self._engine(studio)
+        except EngineRefusedError:
+            return False
+        return isinstance(await engine.observe(_job(studio, run)), Gone)
+
     async def forget(self, studio: Studio) -> bool:
         """Have the engine delete what it keeps; say whether it did."""
         try:

@@ -12,10 +12,12 @@ import secrets
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
+import sqlalchemy as sa
 
 from common.ids import SessionId
 from control_plane.access import Action, Refused, may
 from control_plane.core import Core, advance, assemble, find_studio
+from control_plane.disk_full import disk_full_sentence
 from control_plane.effects import Facts
 from control_plane.errors import ConflictError, InvalidError, RefusedError
 from control_plane.lifecycle import Event, stop_event
@@ -23,6 +25,7 @@ from control_plane.model import DEFAULT_WORKSPACE, PersonName, Status, Studio
 from control_plane.service_agents import AgentCommands
 from control_plane.service_edges import EdgeCommands
 from control_plane.service_logs import LogCommands
+from control_plane.service_unrecorded import UnrecordedCommands
 from control_plane.service_workspace import WorkspaceCommands, require, settings_of
 from control_plane.validation import (
     CreateStudio,
@@ -59,7 +62,9 @@ _FREE_TO_CHANGE = ("is_private", "allowed_user_ids", "labels", "access_version")
 """Fields that may be edited at any time: people must be able to shut others out of a session."""
 
 
-class StudioService(AgentCommands, EdgeCommands, LogCommands, WorkspaceCommands):
+class StudioService(
+    AgentCommands, EdgeCommands, LogCommands, UnrecordedCommands, WorkspaceCommands
+):
     """The commands. Raises errors of `errors`, each with a sentence for people."""
 
     def __init__(
@@ -191,8 +196,22 @@ class StudioService(AgentCommands, EdgeCommands, LogCommands, WorkspaceCommands)
             return await self._start(changes, session_id, person, options)
 
     async def stop(self, person: Person, session_id: SessionId) -> Studio:
-        """End the run; nothing if it is ending. Repeated after 10 minutes it forces."""
-        return await self._command(person, Action.STOP, session_id, Event.STOP, "stop_requested")
+        """End the run; nothing if it is ending. Repeated after 10 minutes it forces.
+
+        Where the disk is too full to write that down the engine is asked all the same, and
+        StorageFullError says so.
+        """
+        try:
+            return await self._command(
+                person, Action.STOP, session_id, Event.STOP, "stop_requested"
+            )
+        except sa.exc.DBAPIError as error:
+            full = disk_full_sentence(error)
+            if full is None:
+                raise
+        # The transaction that asked for it may not even have begun.
+        _require(person, Action.STOP, await self.get(person, session_id))
+        raise await self.end_on_full_disk(session_id, full)
 
     async def extend(self, person: Person, session_id: SessionId) -> Studio:
         """Let the session live for one more lifespan, counted from now."""

@@ -46,6 +46,10 @@ class RefusedError(CommandError):
     exit_code = 4
 
 
+class StorageFullError(CommandError):
+    """The disk of the control plane's database is full: nothing was recorded."""
+
+
 class UnreachableError(CommandError):
     """No answer; trying again may help."""
 

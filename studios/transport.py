@@ -15,7 +15,13 @@ import aiohttp
 
 from common import wire
 from common.loopback import LoopbackResolver
-from studios.failures import CommandError, NotFoundError, RefusedError, UnreachableError
+from studios.failures import (
+    CommandError,
+    NotFoundError,
+    RefusedError,
+    StorageFullError,
+    UnreachableError,
+)
 from studios.shapes import ErrorReply
 
 if TYPE_CHECKING:
@@ -155,6 +161,8 @@ def refusal(url: str, status: int, body: bytes) -> CommandError:
             return RefusedError(sentence or f"{url} refused this.")
         case HTTPStatus.NOT_FOUND if sentence:
             return NotFoundError(sentence)
+        case HTTPStatus.INSUFFICIENT_STORAGE if sentence:
+            return StorageFullError(sentence)
         case HTTPStatus.BAD_GATEWAY | HTTPStatus.SERVICE_UNAVAILABLE | HTTPStatus.GATEWAY_TIMEOUT:
             return UnreachableError(
                 sentence or f"{url} is not available now ({status}): try again."

@@ -33,6 +33,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """When the agent was first asked to end; monotonic time, which counts from boot."""
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there was an agent of this run."""
+        return self.pid != 0
+
+    @property
     def is_alive(self) -> bool:
         """Whether the recorded agent runs."""
         return launch.is_alive(msgspec.structs.asdict(self))

@@ -23,6 +23,7 @@ gives up: Gone stays true.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import signal
@@ -70,6 +71,7 @@ TOOL_PORTS = range(20000, 30000)
 A session has a network of its own, where any port is free. Each gets another one all the same:
 where no network can be made for it, it shares this machine's, and two tools would meet."""
 _PORT_TRIES_MAX = 100
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 LAUNCH_SECONDS_MAX = 20.0
 """A launcher needs milliseconds; on a machine that swaps, some seconds."""
 
@@ -108,6 +110,9 @@ class LocalEngine:
         self._environment = {**_MINIMUM_ENVIRONMENT, **(environment or {})}
         self._rng = rng or random.Random()
         self._launching = asyncio.Lock()  # between choosing a port and recording it
+        self._asked_at: dict[Job, float] = {}
+        """When those agents were first asked to end for whom the disk had no room for that. Lost
+        with this process: the next one asks once more, which an agent takes for force."""
 
     async def submit(self, spec: SessionSpec) -> Job:
         """Start the agent, unless this run has or had one; see `Engine`."""
@@ -233,7 +238,12 @@ class LocalEngine:
             else:
                 record = msgspec.structs.replace(record, ended=_how_it_ended(record))
             remove_note(folder)
-            job_record.write(folder, record)
+            try:
+                job_record.write(folder, record)
+            except OSError as error:
+                # The mark is for a launcher that has not begun: one that has is never let again.
+                if error.errno not in _DISK_FULL or not record.has_begun:
+                    raise
         return Gone(record.ended or "")
 
     def _stop(self, job: Job, grace_seconds: float) -> None:
@@ -242,7 +252,7 @@ class LocalEngine:
         if record is None or record.run != job.run_number or not record.is_alive:
             return
         now = self._clock.monotonic()
-        asked = record.stop_asked_at
+        asked = self._asked_at.get(job, record.stop_asked_at)
         if asked is not None and asked > now:
             asked = now  # another clock than the one that wrote it
         if grace_seconds <= 0 or (asked is not None and now - asked >= grace_seconds):
@@ -251,7 +261,12 @@ class LocalEngine:
             # written first: a second SIGTERM means "by force" to the agent, a lost one only costs
             # the grace
             with job_record.locked(folder):
-                job_record.write(folder, msgspec.structs.replace(record, stop_asked_at=now))
+                try:
+                    job_record.write(folder, msgspec.structs.replace(record, stop_asked_at=now))
+                except OSError as error:
+                    if error.errno not in _DISK_FULL:
+                        raise
+                    self._asked_at[job] = now
             record.send_signal(signal.SIGTERM)
 
     # ── The launcher ─────────────────────────────────────────────────────────

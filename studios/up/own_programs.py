@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from common.ids import SessionId
 from connect_proxy import config as edge_config, edge
 from control_plane import app
 from control_plane.config import InvalidConfigError, embedded
@@ -55,6 +56,7 @@ class OwnPrograms:
                 return Keys(
                     admin_token=await plane.login.admin_token(existing_admin_token),
                     edge_token=plane.login.issue_edge_token(EDGE_ID),
+                    end_unrecorded=lambda id_: plane.service.end_unrecorded(SessionId(id_)),
                 )
 
             ready(issue)

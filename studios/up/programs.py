@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from studios.up.plan import Plan
 
 
+EndUnrecorded = Callable[[str], Awaitable[bool]]
+"""Has the engine end a session when the control plane can write nothing down. Asked again and
+again; says whether nothing of the session is left."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
     """What a ready control plane hands out."""
 
     admin_token: Secret
     edge_token: Secret
+    end_unrecorded: EndUnrecorded
 
 
 IssueKeys = Callable[[Secret | None], Awaitable[Keys]]

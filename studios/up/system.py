@@ -43,7 +43,8 @@ async def serve(plan: Plan, surroundings: Surroundings, programs: Programs, wish
             write_access(plan.data_dir, url=plan.url, admin_token=keys.admin_token)
             credentials = Credentials(url=plan.url, token=keys.admin_token)
             async with client.connect(credentials, unix_socket=plan.socket) as api:
-                return await _attend(plan, surroundings, api, credentials, wishes)
+                await _attend(plan, surroundings, api, credentials, wishes)
+                return await _end(plan, surroundings, api, keys, wishes)
 
 
 @asynccontextmanager
@@ -78,16 +79,23 @@ async def _running(
 
 async def _attend(
     plan: Plan, surroundings: Surroundings, api: Client, credentials: Credentials, wishes: Wishes
-) -> int:
-    """Do what is to do while both programs serve."""
+) -> None:
+    """Do what is to do while both programs serve, until an end is wished for."""
     await unless(wishes.end, _welcome(plan, surroundings, api, credentials))
     await unless(wishes.end, keep_shown(api, surroundings.err, surroundings.clock))
+
+
+async def _end(
+    plan: Plan, surroundings: Surroundings, api: Client, keys: Keys, wishes: Wishes
+) -> int:
+    """Leave the sessions, or stop them first; returns the exit code."""
     if wishes.leave.is_set():
         surroundings.say(
             f"Sessions go on running; `studios up` on {plan.data_dir} finds them again."
         )
         return 0
-    done = await unless(wishes.leave, stop_sessions(api, surroundings.err, surroundings.clock))
+    stopping = stop_sessions(api, keys.end_unrecorded, surroundings.err, surroundings.clock)
+    done = await unless(wishes.leave, stopping)
     if wishes.interrupted_twice:
         surroundings.say(
             "Left at once: sessions that run go on; "

@@ -41,13 +41,19 @@ class FakePrograms:
     api: FakeApi
     log: list[str] = field(default_factory=list)
     edge_dies: bool = False
+    looks_until_ended: int = 1
+    """How often the engine says that a session which it was told to end still lives."""
 
     async def control_plane(
         self, plan: Plan, clock: Clock, ready: Callable[[IssueKeys], None]
     ) -> None:
         async def issue(existing: Secret | None) -> Keys:
             self.log.append(f"known token: {existing.reveal() if existing else None}")
-            return Keys(admin_token=Secret(TOKEN), edge_token=Secret("edge"))
+            return Keys(
+                admin_token=Secret(TOKEN),
+                edge_token=Secret("edge"),
+                end_unrecorded=self.end_unrecorded,
+            )
 
         runner = web.AppRunner(self.api.application())
         await runner.setup()
@@ -58,6 +64,11 @@ class FakePrograms:
         finally:
             self.log.append("control plane ends")
             await runner.cleanup()
+
+    async def end_unrecorded(self, session_id: str) -> bool:
+        self.log.append(f"end {session_id}")
+        self.looks_until_ended -= 1
+        return self.looks_until_ended < 0
 
     async def edge(
         self, plan: Plan, clock: Clock, edge_token: Secret, ready: Callable[[], None]
@@ -145,6 +156,34 @@ async def test_ctrl_c_stops_the_sessions_then_the_programs(up: Up) -> None:
     assert up.statuses() == {"demo": "stopped"}
     assert "✓ demo stopped" in up.err.getvalue()
     assert up.programs.log[-2:] == ["edge ends", "control plane ends"]
+
+
+async def test_on_a_full_disk_ctrl_c_has_the_engine_end_the_sessions(up: Up) -> None:
+    async with up.attended() as running:
+        up.api.refuse_stop = (507, "The disk is full. The session was asked to end all the same.")
+        up.wishes.interrupt()
+    assert running.result() == 0
+    told = up.err.getvalue()
+    assert "! demo: The disk is full. The session was asked to end" in told
+    assert "✓ demo has ended, but is still recorded as running" in told
+    assert up.programs.log[-4:-2] == ["end c0ffee00", "end c0ffee00"]
+
+
+async def test_a_session_whose_end_can_not_be_recorded_any_more_is_no_running_one(up: Up) -> None:
+    async with up.attended() as running:
+        up.api.stop_course = [("stopping", [("in-progress", "Stop JupyterLab")])]
+        up.programs.looks_until_ended = 0
+        up.wishes.interrupt()
+    assert running.result() == 0
+    assert "✓ demo has ended, but is still recorded as stopping  18" in up.err.getvalue()
+
+
+async def test_a_session_that_does_not_end_is_named_and_left_running(up: Up) -> None:
+    async with up.attended() as running:
+        up.api.stop_course = [("stopping", [("in-progress", "Stop JupyterLab")])]
+        up.wishes.interrupt()
+    assert running.result() == 1
+    assert "✗ still running after 180 s: demo" in up.err.getvalue()
 
 
 async def test_a_second_ctrl_c_leaves_sessions_running(up: Up) -> None:

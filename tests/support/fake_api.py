@@ -55,6 +55,8 @@ class FakeApi:
         """What is there of a log without a session; None where nothing was kept."""
         self.refuse: tuple[int, str] | None = None
         """Answer everything with this code and sentence."""
+        self.refuse_stop: tuple[int, str] | None = None
+        """Answer that to whoever wants to stop a session."""
         self.seen: list[tuple[str, str]] = []
         """Method and path with query of every request."""
         self.bodies: list[Any] = []
@@ -172,6 +174,8 @@ class FakeApi:
         return web.json_response({"jobSubmitted": True, "sessionId": session_id})
 
     async def _stop(self, request: web.Request) -> web.Response:
+        if self.refuse_stop is not None:
+            return _no(*self.refuse_stop)
         session_id = request.match_info["id"]
         self._begin(session_id, self.stop_course)
         return web.json_response({"jobSubmitted": True, "sessionId": session_id})

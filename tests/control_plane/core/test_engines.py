@@ -22,14 +22,29 @@ from control_plane.engines import launch
 from control_plane.engines.engine import Alive, EngineRefusedError, Gone
 from control_plane.engines.fake import FakeEngine
 from control_plane.engines.local import LocalEngine
-from tests.control_plane.core.engine_contract import SESSION, EngineContract, job_of
-from tests.control_plane.core.local_rig import STAND_IN, exists
+from tests.control_plane.core.engine_contract import SESSION, EngineContract, gone, job_of
+from tests.control_plane.core.local_rig import STAND_IN, LocalRig, exists
 from tests.support.control_plane_core import spec_of
+from tests.support.full_disk import SmallDisk, small_disk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from common.session_spec import SessionSpec
     from control_plane.engines.engine import Job
-    from tests.control_plane.core.local_rig import LocalRig
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with small_disk(tmp_path, size_bytes=1024**2) as disk:
+        yield disk
+
+
+@pytest.fixture
+def on_small_disk(disk: SmallDisk, tmp_path: Path) -> Iterator[LocalRig]:
+    rig = LocalRig(tmp_path)
+    yield rig
+    rig.close()
 
 
 class FakeRig:
@@ -160,6 +175,49 @@ class TestLocalEngine(EngineContract):
         assert isinstance(await local.engine.observe(job_of(1)), Gone)
         await local.engine.submit(local.spec(SESSION, 2))
         assert local.living(SESSION) == 1
+
+    async def test_full_disk_keeps_no_agent_from_being_asked_to_end(
+        self, on_small_disk: LocalRig, disk: SmallDisk
+    ) -> None:
+        job = await on_small_disk.engine.submit(on_small_disk.spec(SESSION, 1))
+        await on_small_disk.is_up(job)
+        disk.fill()
+        await on_small_disk.engine.stop(job, grace_seconds=60)
+        await gone(on_small_disk, job)
+
+    async def test_full_disk_shortens_no_grace_and_prolongs_none(
+        self, on_small_disk: LocalRig, disk: SmallDisk
+    ) -> None:
+        on_small_disk.deafen()
+        job = await on_small_disk.engine.submit(on_small_disk.spec(SESSION, 1))
+        await on_small_disk.is_up(job)
+        disk.fill()
+        await on_small_disk.engine.stop(job, grace_seconds=60)
+        await on_small_disk.advance(59)
+        await on_small_disk.engine.stop(job, grace_seconds=60)
+        assert isinstance(await on_small_disk.engine.observe(job), Alive)
+        await on_small_disk.advance(1)
+        await on_small_disk.engine.stop(job, grace_seconds=60)
+        await gone(on_small_disk, job)
+
+    async def test_full_disk_keeps_no_run_that_is_over_from_being_gone(
+        self, on_small_disk: LocalRig, disk: SmallDisk
+    ) -> None:
+        job = await on_small_disk.engine.submit(on_small_disk.spec(SESSION, 1))
+        await on_small_disk.is_up(job)
+        (on_small_disk.session / "session.pid").unlink()  # removing it would make room
+        disk.fill()
+        on_small_disk.crash(job)
+        await gone(on_small_disk, job)
+
+    async def test_gone_is_not_said_of_a_run_that_a_full_disk_could_let_begin(
+        self, on_small_disk: LocalRig, disk: SmallDisk
+    ) -> None:
+        on_small_disk.session.mkdir()
+        disk.fill()
+        assert not isinstance(await on_small_disk.engine.observe(job_of(1)), Gone)
+        disk.free()
+        assert isinstance(await on_small_disk.engine.observe(job_of(1)), Gone)
 
     async def test_agent_that_can_not_be_started_is_refused(self, local: LocalRig) -> None:
         engine = LocalEngine(local.folder, local.clock, agent_command=("/nowhere/python",))
