@@ -61,7 +61,13 @@ def main() -> int:
 
 
 async def _check(asked: HostCheck) -> int:
-    found = await check_thoroughly(asked.state_dir, asked.image, carried=asked.carried)
+    found = await check_thoroughly(
+        asked.state_dir,
+        asked.image,
+        carried=asked.carried,
+        initial_bytes=asked.initial_bytes,
+        has_sessions=asked.has_sessions,
+    )
     if asked.json:
         print(encode(found).decode())
     else:

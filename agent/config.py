@@ -12,7 +12,7 @@ import msgspec
 
 from common.ids import RunNumber, SessionId
 from common.secret import Secret
-from common.session_spec import SPEC_BYTES_MAX, SessionSpec, parse
+from common.session_spec import SPEC_BYTES_MAX, SessionSpec, VolumeLimits, parse
 from common.wire import MalformedMessageError, decode
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class HostCheck:
     image: Literal["host", "container"]
     carried: tuple[str, ...]
     json: bool
+    initial_bytes: int
+    has_sessions: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,31 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         help="with --check: a mount that comes along, as in sessions' specs",
     )
     parser.add_argument(
+        "--initial-bytes",
+        type=int,
+        default=VolumeLimits().initial_bytes,
+        metavar="N",
+        help="with --check: with which size a new volume begins",
+    )
+    parser.add_argument(
+        "--has-sessions",
+        action="store_true",
+        help="with --check: sessions lie there already, which run without room for another",
+    )
+    parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info"
     )
     found = parser.parse_args(arguments)
     check = None
     if found.check:
-        check = HostCheck(found.state_dir, found.image, tuple(found.carried), found.json)
+        check = HostCheck(
+            state_dir=found.state_dir,
+            image=found.image,
+            carried=tuple(found.carried),
+            json=found.json,
+            initial_bytes=found.initial_bytes,
+            has_sessions=found.has_sessions,
+        )
     return Arguments(found.spec_fd, found.spec_file, found.log_level, check)
 
 

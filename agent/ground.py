@@ -107,7 +107,9 @@ class SessionGround:
     async def _look_at_host(self) -> None:
         """Have one clear text with all that is missing, before anything is made."""
         image, carried = self._spec.root.image, self._spec.root.carried
-        found = await check(self._host.folder, image, carried=carried)
+        limits = self._spec.volume
+        initial_bytes = min(limits.initial_bytes, limits.limit_bytes)
+        found = await check(self._host.folder, image, carried=carried, initial_bytes=initial_bytes)
         if problem := refusal_text(found):
             raise GroundFailedError(problem)
         self._warnings += foreseen(found)

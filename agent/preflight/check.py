@@ -18,6 +18,7 @@ from agent.preflight.judgment import judge, judge_silence, may_try
 from agent.preflight.survey import survey, with_limits
 from agent.preflight.trials import run_trials
 from common.findings import Surroundings
+from common.session_spec import VolumeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -32,23 +33,37 @@ ANSWER_SECONDS_MAX = 5.0
 T = TypeVar("T")
 
 
-async def check(state_dir: Path, image: Image, *, carried: Collection[str] = ()) -> Findings:
+async def check(
+    state_dir: Path,
+    image: Image,
+    *,
+    carried: Collection[str] = (),
+    initial_bytes: int = VolumeLimits().initial_bytes,
+) -> Findings:
     """Look whether a session with its volume in `state_dir` could run. Quick: see the module."""
     try:
-        facts = await _answered(lambda: survey(state_dir, image, carried))
+        facts = await _answered(lambda: survey(state_dir, image, carried, initial_bytes))
     except TimeoutError:
         return judge_silence(Surroundings.MACHINE, ANSWER_SECONDS_MAX)
     return judge(facts)
 
 
 async def check_thoroughly(
-    state_dir: Path, image: Image, *, carried: Collection[str] = ()
+    state_dir: Path,
+    image: Image,
+    *,
+    carried: Collection[str] = (),
+    initial_bytes: int = VolumeLimits().initial_bytes,
+    has_sessions: bool = False,
 ) -> Findings:
     """Look, and try. Leaves nothing behind; an agent must not run in the same process."""
     try:
-        facts = await _answered(lambda: with_limits(survey(state_dir, image, carried)))
+        facts = await _answered(
+            lambda: with_limits(survey(state_dir, image, carried, initial_bytes))
+        )
     except TimeoutError:
         return judge_silence(Surroundings.MACHINE, ANSWER_SECONDS_MAX)
+    facts = replace(facts, place=replace(facts.place, has_sessions=has_sessions))
     trials = await run_trials(may_try(facts), facts.place.path)
     return judge(replace(facts, trials=trials))
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from common.session_spec import VolumeLimits
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -30,6 +32,10 @@ class Place:
     free_bytes: int
     has_volume: bool
     """Is there one already? Then it needs no room for another."""
+    has_sessions: bool = False
+    """Do sessions lie there already? Those run without room for another volume."""
+    initial_bytes: int = VolumeLimits().initial_bytes
+    """With which size a new volume begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

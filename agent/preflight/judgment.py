@@ -23,7 +23,6 @@ from agent.preflight.refusals import REFUSALS, by_whom, cure, lifting
 from agent.root.confinement import CAPABILITY_NUMBERS, DEFAULT_CAPABILITIES
 from agent.volume.image import HOST_RESERVE_BYTES
 from common.findings import Finding, Findings, Verdict
-from common.session_spec import VolumeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Set as AbstractSet
@@ -34,10 +33,9 @@ if TYPE_CHECKING:
 
     Judged = Iterator[tuple[Need, str]]
 
-ROOM_BYTES_MIN = VolumeLimits().initial_bytes + HOST_RESERVE_BYTES
 ARCHITECTURES = ("x86_64", "aarch64")
 """For which there is a filter of system calls."""
-_GIGABYTE = 1024**3
+_MEGABYTE, _GIGABYTE = 1024**2, 1024**3
 
 _FILE_SYSTEMS = {"btrfs": "volumes", "overlay": "a root of each session's own"}
 _NAMESPACES = {"mnt": "mounts", "pid": "processes", "ipc": "shared memory", "uts": "hostnames"}
@@ -74,6 +72,8 @@ def may_try(facts: Facts) -> frozenset[TrialName]:
     names: set[TrialName] = {"namespaces", "mounts", "confinement", "volume", "way-out"}
     loop_lacks = facts.loop_control or facts.loop_node
     if loop_lacks or facts.file_systems["btrfs"] or "mkfs.btrfs" not in facts.programs:
+        names.discard("volume")
+    if _lacks_room(facts):
         names.discard("volume")
     if facts.file_systems["overlay"]:
         names -= {"mounts", "volume"}
@@ -257,9 +257,10 @@ def _way_out(facts: Facts) -> Judged:
 def _place(facts: Facts) -> Judged:
     place = facts.place
     if not place.has_volume:
-        free, wanted = place.free_bytes / _GIGABYTE, ROOM_BYTES_MIN / _GIGABYTE
-        short = f"{place.path} has {free:.1f} GB free, a new volume wants {wanted:.1f}"
-        yield needs.ROOM, short if place.free_bytes < ROOM_BYTES_MIN else ""
+        free, wanted = _size(place.free_bytes), _size(_room_bytes_min(facts))
+        short = f"{place.path} has {free} free, a new volume takes {wanted}"
+        need = needs.ROOM_FOR_MORE if place.has_sessions else needs.ROOM
+        yield need, short if _lacks_room(facts) else ""
     if place.kind in WITHOUT_HOLES:
         yield needs.SPARSE_FILES, f"{place.path} is on {place.kind}, which has no sparse files"
     elif is_over_the_network(place.kind):
@@ -276,6 +277,21 @@ def _place(facts: Facts) -> Judged:
                 "has a file system of its" if len(folders) == 1 else "have file systems of their"
             )
             yield need, f"{_names(folders)} {whose} own"
+
+
+def _lacks_room(facts: Facts) -> bool:
+    return not facts.place.has_volume and facts.place.free_bytes < _room_bytes_min(facts)
+
+
+def _room_bytes_min(facts: Facts) -> int:
+    """What must be free for a new volume: its first size, and what stays for everything else."""
+    return facts.place.initial_bytes + HOST_RESERVE_BYTES
+
+
+def _size(size_bytes: int) -> str:
+    if size_bytes < _GIGABYTE:
+        return f"{size_bytes // _MEGABYTE} MB"
+    return f"{size_bytes / _GIGABYTE:.1f} GB"
 
 
 def _limits(facts: Facts) -> Judged:

@@ -204,6 +204,12 @@ ROOM = Need(
     purpose="a new session",
     remedies=elsewhere("make room, or choose another disk"),
 )
+ROOM_FOR_MORE = Need(
+    name=ROOM.name,
+    purpose=ROOM.purpose,
+    loss="no Studio starts for the first time",
+    remedies=ROOM.remedies,
+)
 SPARSE_FILES = Need(
     name="sparse files",
     purpose="volumes that take the room they use",

@@ -41,7 +41,7 @@ _MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sys", "/sys")
 _TRIAL_CGROUP = "studios-check"
 
 
-def survey(state_dir: Path, image: Image, carried: Collection[str]) -> Facts:
+def survey(state_dir: Path, image: Image, carried: Collection[str], initial_bytes: int) -> Facts:
     """Look at what an agent needs before each session. Blocks for a few milliseconds."""
     mounts = mountinfo.parse(_text("/proc/self/mountinfo"))
     status = _status()
@@ -70,7 +70,7 @@ def survey(state_dir: Path, image: Image, carried: Collection[str]) -> Facts:
         tunnel_device=_opening("/dev/net/tun"),
         programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=PROGRAM_PATH)),
         has_seccomp_library=_has_seccomp_library(),
-        place=_place(state_dir, mounts),
+        place=_place(state_dir, mounts, initial_bytes),
         separate=_separate(mounts, [*carried, str(state_dir)]) if image == "host" else (),
     )
 
@@ -171,7 +171,7 @@ def _has_seccomp_library() -> bool:
 # ── Places and limits ────────────────────────────────────────────────────────
 
 
-def _place(state_dir: Path, mounts: Sequence[Mount]) -> Place:
+def _place(state_dir: Path, mounts: Sequence[Mount], initial_bytes: int) -> Place:
     path = state_dir.resolve()
     has_volume = (path / IMAGE_NAME).exists()
     while not path.exists():
@@ -183,6 +183,7 @@ def _place(state_dir: Path, mounts: Sequence[Mount]) -> Place:
         kind="" if mount is None else mount.kind,
         free_bytes=room.f_bavail * room.f_frsize,
         has_volume=has_volume,
+        initial_bytes=initial_bytes,
     )
 
 

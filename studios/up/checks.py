@@ -36,7 +36,8 @@ def check_all(plan: Plan) -> tuple[str, ...]:
     check_socket_path(plan.socket)  # first: a name may be too long even to look for
     check_data_dir(plan.data_dir)
     check_port(plan.host, plan.port)
-    return check_host(asyncio.run(look_at_host(plan.data_dir, plan.carried)))
+    looking = look_at_host(plan.data_dir, plan.carried, initial_bytes=plan.volume.initial_bytes)
+    return check_host(asyncio.run(looking))
 
 
 def check_privilege(user_id: int) -> None:

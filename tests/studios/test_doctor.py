@@ -52,9 +52,13 @@ class Host:
 
     def __init__(self, *findings: Finding, surroundings: Surroundings) -> None:
         self.found = Findings(surroundings=surroundings, thorough=True, findings=findings)
+        self.initial_bytes = 0
         self.asked: list[tuple[Path, tuple[Path, ...]]] = []
 
-    async def look(self, data_dir: Path, carried: Iterable[Path] = ()) -> Findings:
+    async def look(
+        self, data_dir: Path, carried: Iterable[Path] = (), *, initial_bytes: int = 0
+    ) -> Findings:
+        self.initial_bytes = initial_bytes
         self.asked.append((data_dir, tuple(carried)))
         return self.found
 
@@ -131,7 +135,8 @@ async def test_json_is_all_that_was_found_and_nothing_else(
 async def test_up_refuses_with_the_sentence_and_changes_nothing(
     studios: Studios, on: On, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on(OK, WEAKER, MISSING)
+    host = on(OK, WEAKER, MISSING)
+    monkeypatch.setenv("STUDIO_VOLUME_INITIAL", "1500 MB")
     monkeypatch.setattr(checks, "check_tools", lambda _: None)
     data = tmp_path / "up"
     result = await studios("up", "--data-dir", str(data), "--port", str(free_port()))
@@ -141,6 +146,7 @@ async def test_up_refuses_with_the_sentence_and_changes_nothing(
         f"(run it as root). `STUDIOS_DATA_DIR={tmp_path}/data studios doctor` shows everything.\n"
     )
     assert not data.exists()
+    assert host.initial_bytes == 1500 * 1024**2
 
 
 def test_losses_do_not_stop_up_and_are_told() -> None:
@@ -155,6 +161,25 @@ def test_losses_do_not_stop_up_and_are_told() -> None:
 
 def agent_that(does: str) -> tuple[str, ...]:
     return (sys.executable, "-c", does)
+
+
+async def test_an_agent_is_told_of_sessions_that_are_there_and_of_the_size_of_volumes(
+    tmp_path: Path,
+) -> None:
+    async def asked() -> str:
+        with pytest.raises(CommandError) as told:
+            await host_check.look_at_host(
+                tmp_path,
+                initial_bytes=5,
+                agent_command=agent_that("import sys; sys.exit(' '.join(sys.argv))"),
+            )
+        return told.value.message
+
+    assert "--initial-bytes 5" in await asked()
+    (tmp_path / "sessions").mkdir()
+    assert "--has-sessions" not in await asked()
+    (tmp_path / "sessions" / "0a1b2c3d").mkdir()
+    assert "--has-sessions" in await asked()
 
 
 async def test_an_agent_that_fails_is_one_sentence(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from agent.preflight.facts import Trial
-from agent.preflight.judgment import ROOM_BYTES_MIN
 from agent.root.confinement import CAPABILITY_NUMBERS
+from agent.volume.image import HOST_RESERVE_BYTES
 from common.findings import Verdict
 from tests.agent.preflight.host import GOOD, ROOMY
 
+ROOM_BYTES_MIN = ROOMY.initial_bytes + HOST_RESERVE_BYTES
 MISSING, WEAKER = Verdict.MISSING, Verdict.WEAKER
 
 
@@ -215,6 +216,14 @@ TABLE: list[tuple[dict[str, Any], Verdict, str, str, str, str]] = [
     (
         place(free_bytes=ROOM_BYTES_MIN - 1),
         MISSING,
+        "room for a volume",
+        "--data-dir",
+        "--volume",
+        "volume of the pod",
+    ),
+    (
+        place(free_bytes=ROOM_BYTES_MIN - 1, has_sessions=True),
+        WEAKER,
         "room for a volume",
         "--data-dir",
         "--volume",

@@ -15,7 +15,7 @@ from agent.preflight.facts import Trial
 from agent.preflight.judgment import judge, may_try
 from agent.root.confinement import CAPABILITY_NUMBERS, DEFAULT_CAPABILITIES
 from common.findings import Surroundings, Verdict, flags, refusal_text, warnings
-from tests.agent.preflight.host import GOOD, ROOMY, lacks
+from tests.agent.preflight.host import GIGABYTE, GOOD, ROOMY, lacks
 from tests.agent.preflight.shortages import MISSING, TABLE, WEAKER, calls, without
 
 if TYPE_CHECKING:
@@ -119,12 +119,32 @@ def test_a_volume_that_is_there_needs_no_room_for_another() -> None:
     assert lacks(judge(replace(GOOD, place=full))) == []
 
 
+def test_room_is_told_with_units_and_for_the_size_that_was_chosen() -> None:
+    small = replace(ROOMY, free_bytes=GIGABYTE // 4, initial_bytes=GIGABYTE // 2)
+    found = judge(replace(GOOD, place=small))
+    assert lacks(found)[0].problem == (
+        "/var/lib/studios has 256 MB free, a new volume takes 768 MB"
+    )
+    assert lacks(judge(replace(GOOD, place=replace(small, free_bytes=GIGABYTE)))) == []
+
+
+def test_where_sessions_are_no_room_for_more_is_a_loss() -> None:
+    full = replace(ROOMY, free_bytes=0, has_sessions=True)
+    found = judge(replace(GOOD, place=full))
+    assert warnings(found) == (
+        "/var/lib/studios has 0 MB free, a new volume takes 2.2 GB: no Studio starts for the first "
+        "time (make room, or choose another disk, with studios up --data-dir).",
+    )
+    assert refusal_text(found) == ""
+
+
 @pytest.mark.parametrize(
     ("change", "futile"),
     [
         ({}, set()),
         ({"loop_control": errno.ENOENT}, {"volume"}),
         ({"loop_node": errno.EPERM}, {"volume"}),
+        ({"place": replace(ROOMY, free_bytes=GIGABYTE)}, {"volume"}),
         ({"programs": GOOD.programs - {"mkfs.btrfs"}}, {"volume"}),
         ({"file_systems": {"btrfs": 0, "overlay": errno.ENODEV}}, {"volume", "mounts"}),
         ({"has_seccomp_library": False}, {"confinement"}),

@@ -42,7 +42,7 @@ async def test_first_start_on_a_full_disk_says_so_and_works_once_there_is_room(
     async with studio.agent() as run:
         report = await run.ended()
     assert report.phase is RunPhase.FAILED
-    assert f"{studio.state} has 0.0 GB free" in report.message
+    assert f"{studio.state} has 0 MB free" in report.message
     assert not studio.image.exists()
     studio.assert_left_in_order()
     others.unlink()
