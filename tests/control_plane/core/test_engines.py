@@ -155,7 +155,7 @@ class TestLocalEngine(EngineContract):
         record["pid"] = stranger.pid  # as if the kernel had given the number away
         path.write_text(json.dumps(record))
         await local.engine.stop(job, grace_seconds=0)
-        assert isinstance(await local.engine.observe(job), Gone)
+        await gone(local, job)
         assert stranger.returncode is None
         stranger.kill()
         assert await stranger.wait() == -signal.SIGKILL
