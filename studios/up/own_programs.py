@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from common.ids import SessionId
 from connect_proxy import config as edge_config, edge
 from control_plane import app
 from control_plane.config import InvalidConfigError, embedded
+from control_plane.disk_full import disk_full_sentence
 from studios.failures import CommandError
 from studios.up.programs import Keys
 
@@ -65,6 +68,10 @@ class OwnPrograms:
             await app.serve(_control_plane(plan), clock=clock, on_ready=on_ready)
         except InvalidConfigError as error:
             raise CommandError(str(error)) from None
+        except sa.exc.DBAPIError as error:
+            if sentence := disk_full_sentence(error):
+                raise CommandError(sentence) from None
+            raise
 
     async def edge(
         self, plan: Plan, clock: Clock, edge_token: Secret, ready: Callable[[], None]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from common.loopback import is_localhost
 from studios import client
 from studios.credentials import Credentials, load_local
-from studios.failures import INTERRUPTED_EXIT_CODE, CommandError
+from studios.failures import INTERRUPTED_EXIT_CODE, CommandError, StorageFullError
 from studios.phases import Ended
 from studios.up.demo import run_demo
 from studios.up.folder import write_access
@@ -123,9 +123,14 @@ async def _welcome(
             # The page is there to look into it; ending now would only hide why.
             surroundings.say(f"Error: the demo is not running. {error.message}")
     settings = surroundings.settings
+    try:
+        login_link = await api.login_link((await api.me()).id)
+    except StorageFullError as error:
+        surroundings.say(f"Error: there is no link to log in with. {error.message}")
+        return
     lines = welcome(
         plan,
-        login_link=await api.login_link((await api.me()).id),
+        login_link=login_link,
         session_url=session_url,
         ssh=ssh_line(settings.ssh_connection, user=settings.user, port=plan.port),
     )

@@ -169,6 +169,15 @@ async def test_on_a_full_disk_ctrl_c_has_the_engine_end_the_sessions(up: Up) -> 
     assert up.programs.log[-4:-2] == ["end c0ffee00", "end c0ffee00"]
 
 
+async def test_on_a_full_disk_it_serves_without_a_login_link(up: Up) -> None:
+    up.api.refuse_login_link = (507, "The disk is full.")
+    async with up.attended() as running:
+        assert "Error: there is no link to log in with. The disk is full." in up.err.getvalue()
+        up.wishes.interrupt()
+    assert running.result() == 0
+    assert up.statuses() == {"demo": "stopped"}
+
+
 async def test_a_session_whose_end_can_not_be_recorded_any_more_is_no_running_one(up: Up) -> None:
     async with up.attended() as running:
         up.api.stop_course = [("stopping", [("in-progress", "Stop JupyterLab")])]

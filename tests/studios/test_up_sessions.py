@@ -15,6 +15,7 @@ from studios.failures import CommandError
 from studios.up import checks, command
 from studios.up.own_programs import OwnPrograms
 from studios.up.plan import Plan
+from tests.support.full_disk import small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,3 +122,13 @@ async def test_folder_that_went_away_is_one_sentence(tmp_path: Path) -> None:
     plan = Plan(data_dir=tmp_path, work_dir="file:///srv/work", carried=(Path("/nowhere"),))
     with pytest.raises(CommandError, match="/nowhere is not a folder of this machine"):
         await OwnPrograms().control_plane(plan, SteppingClock(), lambda _: None)
+
+
+async def test_database_that_a_full_disk_keeps_closed_is_one_sentence(tmp_path: Path) -> None:
+    with small_disk(tmp_path, size_bytes=4 * 1024**2) as disk:
+        (tmp_path / "control-plane.lock").touch()
+        (tmp_path / "studios.db").touch()
+        disk.fill()
+        plan = Plan(data_dir=tmp_path, work_dir="file:///srv/work")
+        with pytest.raises(CommandError, match="The disk of the data folder is full"):
+            await OwnPrograms().control_plane(plan, SteppingClock(), lambda _: None)

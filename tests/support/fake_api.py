@@ -57,6 +57,8 @@ class FakeApi:
         """Answer everything with this code and sentence."""
         self.refuse_stop: tuple[int, str] | None = None
         """Answer that to whoever wants to stop a session."""
+        self.refuse_login_link: tuple[int, str] | None = None
+        """Answer that to whoever wants a link to log in with."""
         self.seen: list[tuple[str, str]] = []
         """Method and path with query of every request."""
         self.bodies: list[Any] = []
@@ -226,6 +228,8 @@ class FakeApi:
         return web.Response(status=204)
 
     async def _login_link(self, request: web.Request) -> web.Response:
+        if self.refuse_login_link is not None:
+            return _no(*self.refuse_login_link)
         return web.json_response({"loginUrl": self._link(request.match_info["id"])})
 
     def _link(self, user_id: object) -> str:
