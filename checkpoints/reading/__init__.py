@@ -11,4 +11,12 @@ Into a folder:
 - `folders`     folders below a root, opened without following anything
 - `threads`     waited for, whatever happens
 - `failures`    why something could not be made
+
+As the layer of an image:
+- `layer`       a tree as an archive, with what layers know of deletions (pure)
+- `tar_headers` headers of archives (pure)
+- `export`      a generation into a compressed file
+- `unpacking`   a layer into a folder
+
+- `progress`    how far something is
 """

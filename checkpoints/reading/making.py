@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 UNFINISHED_MODE = 0o600
 """Of files and folders before they are complete: nobody else looks into them."""
-_WHITEOUT = os.makedev(0, 0)
+WHITEOUT = os.makedev(0, 0)
 
 
 class File:
@@ -79,7 +79,7 @@ class Names:
             case Kind.FOLDER:
                 os.mkdir(name, UNFINISHED_MODE | stat.S_IXUSR, dir_fd=at)
             case Kind.DELETION:
-                os.mknod(name, stat.S_IFCHR, _WHITEOUT, dir_fd=at)
+                os.mknod(name, stat.S_IFCHR, WHITEOUT, dir_fd=at)
             case Kind.SYMBOLIC_LINK:
                 assert isinstance(entry.content, Target)
                 os.symlink(entry.content.path, name, dir_fd=at)
@@ -87,9 +87,9 @@ class Names:
             case Kind.FIFO | Kind.SOCKET | Kind.CHARACTER_DEVICE | Kind.BLOCK_DEVICE:
                 device = entry.content
                 number = os.makedev(device.major, device.minor) if isinstance(device, Device) else 0
-                if entry.kind is Kind.CHARACTER_DEVICE and number == _WHITEOUT:
+                if entry.kind is Kind.CHARACTER_DEVICE and number == WHITEOUT:
                     raise DamagedError(f"{name!r} is a device that would hide what is below it")
-                os.mknod(name, _TYPES[entry.kind] | UNFINISHED_MODE, number, dir_fd=at)
+                os.mknod(name, TYPES[entry.kind] | UNFINISHED_MODE, number, dir_fd=at)
                 give_to_name(at, name, entry)
             case _:
                 assert_never(entry.kind)
@@ -104,7 +104,7 @@ class Names:
             os.close(source)
 
 
-_TYPES = {
+TYPES = {
     Kind.FIFO: stat.S_IFIFO,
     Kind.SOCKET: stat.S_IFSOCK,
     Kind.CHARACTER_DEVICE: stat.S_IFCHR,

@@ -25,6 +25,7 @@ from checkpoints.reading.contents import Contents
 from checkpoints.reading.failures import NotEmptyError, naming
 from checkpoints.reading.folders import OPEN_FLAGS, Folders
 from checkpoints.reading.making import File, Names, complete_folder
+from checkpoints.reading.progress import Progress
 from checkpoints.reading.spans import Piece, plan
 from checkpoints.reading.threads import Threads
 from checkpoints.storage.failures import NotThereError, StorageBrokenError
@@ -50,14 +51,6 @@ THREADS = 3
 the time."""
 BATCH_PIECES = 4096
 """Planned at once: enough that a chunk that several files have is mostly read once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far it is: names made, and bytes of files written."""
-
-    entries: int
-    file_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
