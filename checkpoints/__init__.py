@@ -10,4 +10,5 @@ A library that knows storage, trees and generations, and neither sessions nor pr
 - `storage/`        objects in a folder or a bucket, created only if absent
 - `format/`         what objects look like inside (pure)
 - `tree/`           sorted maps of entries, in nodes that consecutive trees share (pure)
+- `writing/`        from a folder to a committed generation
 """

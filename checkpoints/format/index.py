@@ -8,15 +8,17 @@ guess made from the id itself, because hashes are evenly spread: some two or thr
 
 from __future__ import annotations
 
+import operator
 import struct
 from dataclasses import dataclass
+from itertools import compress, pairwise
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import CHUNK_ID_BYTES, ChunkId, PackId
-from checkpoints.format.pack import PackKind
+from checkpoints.format.pack import ENTRY_BYTES, PackKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +30,7 @@ _HEADER = struct.Struct("<4sB3xII16x32s")
 _PACK = struct.Struct("<16sB3xI")
 _CHUNK = struct.Struct("<32sIIIIB3x")
 _PLACE = struct.Struct("<IIIIB")
+_NUMBER = struct.Struct("<I")
 _PREFIX = struct.Struct(">Q")
 _PREFIX_SPAN = 1 << 64
 assert _HEADER.size == HEADER_BYTES
@@ -53,21 +56,62 @@ class ChunkPlace:
     codec: int
 
 
-def build(places: Mapping[ChunkId, ChunkPlace]) -> bytes:
-    """Return an index of these chunks."""
-    packs = sorted({place.pack for place in places.values()}, key=lambda pack: pack.pack_id)
-    numbers = {pack: number for number, pack in enumerate(packs)}
-    parts = [_PACK.pack(pack.pack_id, pack.kind, pack.object_bytes) for pack in packs]
-    for chunk, place in sorted(places.items()):
-        number = numbers[place.pack]
-        parts.append(
+class IndexBuilder:
+    """An index in the making: rows of bytes, no object for a chunk."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[PackFacts, int] = {}
+        self._rows: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, chunk: ChunkId, place: ChunkPlace) -> None:
+        """Add one chunk. Of the same chunk twice, what was added first counts."""
+        number = self._numbers.setdefault(place.pack, len(self._numbers))
+        self._rows.append(
             _CHUNK.pack(
                 chunk, number, place.offset, place.stored_bytes, place.raw_bytes, place.codec
             )
         )
-    body = b"".join(parts)
-    head = _HEADER.pack(_MAGIC, _VERSION, len(packs), len(places), blake3(body).digest())
-    return head + body
+
+    def add_table(self, pack: PackFacts, table: bytes) -> None:
+        """Add all chunks of a pack, given its table."""
+        number = _NUMBER.pack(self._numbers.setdefault(pack, len(self._numbers)))
+        self._rows.extend(
+            b"".join(
+                (
+                    table[at : at + CHUNK_ID_BYTES],
+                    number,
+                    table[at + CHUNK_ID_BYTES : at + ENTRY_BYTES],
+                )
+            )
+            for at in range(0, len(table), ENTRY_BYTES)
+        )
+
+    def finish(self) -> bytes:
+        """Return the index; nothing can be added afterwards."""
+        rows = self._rows
+        rows.sort(key=_id_of_row)  # keeps the order of those that are the same chunk's
+        repeated = [_id_of_row(a) == _id_of_row(b) for a, b in pairwise(rows)]
+        if any(repeated):
+            rows = rows[:1] + list(compress(rows[1:], map(operator.not_, repeated)))
+        packs = b"".join(_PACK.pack(p.pack_id, p.kind, p.object_bytes) for p in self._numbers)
+        body = b"".join((packs, *rows))
+        digest = blake3(body).digest()
+        return _HEADER.pack(_MAGIC, _VERSION, len(self._numbers), len(rows), digest) + body
+
+
+def _id_of_row(row: bytes) -> bytes:
+    return row[:CHUNK_ID_BYTES]
+
+
+def build(places: Mapping[ChunkId, ChunkPlace]) -> bytes:
+    """Return an index of these chunks."""
+    builder = IndexBuilder()
+    for chunk, place in sorted(places.items(), key=lambda item: item[1].pack.pack_id):
+        builder.add(chunk, place)
+    return builder.finish()
 
 
 class Index:

@@ -1,0 +1,20 @@
+"""Writes generations: from a folder to packs, an index and a record.
+
+**Start here:** `writer`, then `capture`.
+
+What is read:
+- `volume`      the folder, which nothing leads out of
+- `scan`        walked in the order of a tree's keys
+- `difference`  what differs from the tree of before
+- `chunking`    a file's content, cut into chunks
+- `contents`    entries and chunks of what was seen, with several threads
+
+What is written:
+- `dedupe`      which chunks are stored already
+- `others`      and which of them by other checkpoints
+- `pack_writer` packs, and their way to the store
+- `capture`     all of these together: from a folder to a tree
+- `commit`      index and record, in that order
+- `writer`      the generations of one checkpoint
+- `sealing`     nobody writes under a checkpoint any more
+"""

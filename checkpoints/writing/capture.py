@@ -1,0 +1,176 @@
+"""One capture of a folder: from what changed to a tree whose chunks are on their way.
+
+Runs in one thread, and hands files out to others. What it leaves is everything that the commit
+needs: the tree's root, the closed packs, and which chunks of others were relied on.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from checkpoints.format.codec import encode
+from checkpoints.format.ids import chunk_id
+from checkpoints.format.pack import PackKind
+from checkpoints.tree.builder import build
+from checkpoints.tree.long_lists import fitted
+from checkpoints.tree.node import Node
+from checkpoints.tree.update import update
+from checkpoints.writing.contents import Contents
+from checkpoints.writing.difference import Listed, by_metadata, changes
+from checkpoints.writing.pack_writer import PackWriter
+from checkpoints.writing.scan import walk
+from checkpoints.writing.volume import Volume
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from checkpoints.format.ids import ChunkId
+    from checkpoints.format.parameters import Parameters
+    from checkpoints.tree.cache import NodeCache
+    from checkpoints.tree.entry import Entry
+    from checkpoints.tree.keys import Key
+    from checkpoints.tree.node import Child
+    from checkpoints.tree.tree import Tree
+    from checkpoints.writing.contents import Item
+    from checkpoints.writing.dedupe import Known
+    from checkpoints.writing.pack_writer import ClosedPack, Uploads
+
+THREADS_SPARE = 1
+"""More threads than processors: one of them waits for a file while the others work."""
+THREADS_MAX = 5
+"""Each holds a batch, raw and compressed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a write is."""
+
+    entries: int = 0
+    """That were described: all of a full write, otherwise what changed."""
+    read_bytes: int = 0
+    stored_bytes: int = 0
+    """In packs that were handed to the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is captured, and what it is compared with."""
+
+    folder: Path
+    before: Tree | None
+    """The tree of the generation before; None writes everything."""
+    since_ns: int = 0
+    """When the capture of that began."""
+    changed: Sequence[bytes] | None = None
+    """What changed since, or None to find out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a capture leaves."""
+
+    root: Child
+    packs: tuple[ClosedPack, ...]
+    chunks: int
+    raw_bytes: int
+    stored_bytes: int
+    torn: tuple[bytes, ...]
+
+
+class Capture:
+    """See the module."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        parameters: Parameters,
+        known: Known,
+        nodes: NodeCache,
+        uploads: Uploads,
+        rng: random.Random,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._source = source
+        self._parameters = parameters
+        self._known = known
+        self._nodes = nodes
+        self._uploads = uploads
+        self._progress = progress
+        self._data = PackWriter(PackKind.DATA, uploads.send, rng)
+        self._meta = PackWriter(PackKind.TREE, uploads.send, rng)
+
+    def run(self) -> Captured:
+        """Return when all packs are stored. Blocks: belongs into a thread.
+
+        Raises OSError, RefusedError, DamagedError, StorageError, StoppedError.
+        """
+        volume = Volume(self._source.folder)
+        processors = len(os.sched_getaffinity(0))
+        threads = ThreadPoolExecutor(
+            min(processors + THREADS_SPARE, THREADS_MAX), thread_name_prefix="checkpoint-read"
+        )
+        try:
+            contents = Contents(volume, self._parameters, self._known, self._data, threads)
+            root = self._tree(volume, contents)
+            for packs in (self._data, self._meta):
+                packs.close()
+            self._uploads.drain()
+            self._report(contents)
+        finally:
+            threads.shutdown(cancel_futures=True)
+            volume.close()
+        return Captured(
+            root=root,
+            packs=(*self._data.closed, *self._meta.closed),
+            chunks=self._data.chunks + self._meta.chunks,
+            raw_bytes=self._data.raw_bytes + self._meta.raw_bytes,
+            stored_bytes=self._data.stored_bytes + self._meta.stored_bytes,
+            torn=tuple(contents.torn),
+        )
+
+    def _tree(self, volume: Volume, contents: Contents) -> Child:
+        before, changed = self._source.before, self._source.changed
+        if before is None:
+            everything: Iterator[Item] = ((seen.key, seen) for seen in walk(volume))
+            described = self._described(contents, everything)
+            there = ((key, entry) for key, entry in described if entry is not None)
+            return build(there, self._put_node)
+        if changed is None:
+            items = by_metadata(volume, before, self._source.since_ns)
+            return update(before, changes(self._described(contents, items)), self._put_node)
+        listed = Listed(volume, before, changed)
+        described = self._described(contents, listed.items())
+        return update(before, changes(described, frozenset(listed.removed)), self._put_node)
+
+    def _described(
+        self, contents: Contents, items: Iterable[Item]
+    ) -> Iterator[tuple[Key, Entry | None]]:
+        reported = 0
+        for key, entry in contents.describe(items):
+            yield key, None if entry is None else fitted(key, entry, self._put)
+            if contents.entries != reported:
+                reported = contents.entries
+                self._report(contents)
+
+    def _report(self, contents: Contents) -> None:
+        self._uploads.check()
+        stored = self._data.stored_bytes + self._meta.stored_bytes
+        self._progress(Progress(contents.entries, contents.file_bytes, stored))
+
+    def _put_node(self, raw: bytes) -> ChunkId:
+        chunk = self._put(raw)
+        self._nodes.put(chunk, Node(raw))  # the next write begins with it
+        return chunk
+
+    def _put(self, raw: bytes) -> ChunkId:
+        chunk = chunk_id(raw)
+        if not self._known.has(chunk) and self._known.add(chunk):
+            codec, data = encode(raw)
+            self._meta.add(chunk, codec, data, len(raw))
+        return chunk

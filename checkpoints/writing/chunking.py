@@ -1,0 +1,98 @@
+"""Cuts a file's content into chunks.
+
+A file, or a stretch of data between holes, of up to `small_file_bytes_max` is one chunk. A longer
+one is cut by FastCDC where its content says so, so that what was inserted changes the chunks around
+it and no others. pyfastcdc does 2.5 GB/s a core here and lets other threads run; fastcdc does
+1.3 GB/s and does not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from pyfastcdc import FastCDC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from checkpoints.format.parameters import Parameters
+
+_WINDOW_FACTOR = 2
+"""A window has this many times the longest chunk, so that half of it at least can be cut."""
+
+
+def stretches(fd: int, size_bytes: int, stored_blocks: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield offset, length and whether there is data, of all stretches of a file, in order.
+
+    The blocks are those of `stat`: a file that has as many as its size needs isn't asked for holes.
+    """
+    if stored_blocks * 512 >= size_bytes:
+        if size_bytes:
+            yield 0, size_bytes, True
+        return
+    at = 0
+    while at < size_bytes:
+        try:
+            data = min(os.lseek(fd, at, os.SEEK_DATA), size_bytes)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            data = size_bytes
+        if data > at:
+            yield at, data - at, False
+        if data == size_bytes:
+            return
+        at = min(os.lseek(fd, data, os.SEEK_HOLE), size_bytes)
+        yield data, at - data, True
+
+
+def cut(fd: int, start: int, length: int, parameters: Parameters) -> Iterator[bytes | memoryview]:
+    """Yield the chunks of a stretch, each valid for as long as it is kept.
+
+    Fewer bytes than `length` come if the file became shorter.
+    """
+    if length <= parameters.small_file_bytes_max:
+        if data := read_fully(fd, start, length):
+            yield data
+        return
+    longest = parameters.chunk_bytes_max
+    at, end = start, start + length
+    rest = b""
+    while at < end or rest:
+        wanted = min(end - at, _WINDOW_FACTOR * longest - len(rest))
+        data = read_fully(fd, at, wanted)
+        if len(data) < wanted:
+            end = at + len(data)
+        at += len(data)
+        window = memoryview(rest + data if rest else data)
+        used = 0
+        for chunk in _cutter(parameters).cut_buf(window):
+            if at < end and len(window) - used < longest:
+                break  # it might go on behind the window
+            used += chunk.length
+            yield window[used - chunk.length : used]
+        rest = bytes(window[used:])
+
+
+def read_fully(fd: int, offset: int, length: int) -> bytes:
+    """Return bytes of a file; fewer only at its end."""
+    data = os.pread(fd, length, offset)
+    if len(data) == length:
+        return data
+    pieces = [data]
+    missing = length - len(data)
+    while missing and pieces[-1]:
+        pieces.append(os.pread(fd, missing, offset + length - missing))
+        missing -= len(pieces[-1])
+    return b"".join(pieces)
+
+
+def _cutter(parameters: Parameters) -> FastCDC:
+    """A new one each time: threads can't share one, and it costs little beside what it cuts."""
+    return FastCDC(
+        parameters.chunk_bytes_average,
+        min_size=parameters.chunk_bytes_min,
+        max_size=parameters.chunk_bytes_max,
+    )

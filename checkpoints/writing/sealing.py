@@ -1,0 +1,69 @@
+"""Seals a checkpoint: whoever wrote it before, can't commit under it any more.
+
+The seal takes the name of the generation that its writer would commit next. Creating if absent lets
+one of both have it: either that generation is there before the seal, and is what a restore begins
+with, or its writer meets the seal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from checkpoints.format import names, record as record_format
+from checkpoints.format.ids import Generation
+from checkpoints.format.names import Place
+from checkpoints.format.record import PlaceField, Record
+from checkpoints.storage.failures import AlreadyThereError
+from checkpoints.writing.commit import FencedError, new_writer
+
+if TYPE_CHECKING:
+    from checkpoints.format.ids import CheckpointId
+    from checkpoints.repository import Repository
+
+TRIES_MAX = 100
+"""Each is lost to a generation that was committed meanwhile, which takes its writer seconds."""
+
+_log = structlog.get_logger()
+
+
+async def seal(
+    repository: Repository, checkpoint_id: CheckpointId, *, run_number: int
+) -> Record | None:
+    """Seal a checkpoint for a run, and return the last generation before; None if there is none.
+
+    Idempotent for the same run. Raises FencedError if a higher run has sealed it or written to it.
+    """
+    for _ in range(TRIES_MAX):
+        records = await repository.records(checkpoint_id)
+        if any(record.run_number > run_number for record in records.found):
+            raise FencedError(f"Checkpoint {checkpoint_id} was taken over by a later run.")
+        newest = next(iter(records.found), None)
+        if newest is not None and newest.kind == "seal" and newest.run_number == run_number:
+            return records.newest
+        taken = [found.generation for found in await repository.places(checkpoint_id)]
+        place = Place(checkpoint_id, Generation(max(taken, default=0) + 1))
+        record = Record(
+            kind="seal",
+            checkpoint_id=checkpoint_id,
+            generation=place.generation,
+            run_number=run_number,
+            writer=new_writer(repository.rng),
+            created_at=repository.clock.now(),
+            parent=PlaceField.of(records.newest.place) if records.newest else None,
+        )
+        try:
+            await repository.storage.put_new(names.record(place), record_format.encode(record))
+        except AlreadyThereError:
+            continue
+        _log.info("checkpoint_sealed", checkpoint=checkpoint_id, generation=place.generation)
+        return await _newest_before(repository, place)
+    raise FencedError(f"Checkpoint {checkpoint_id} is being written to by another run.")
+
+
+async def _newest_before(repository: Repository, seal_place: Place) -> Record | None:
+    """Look again: a generation may have come between the listing and the seal."""
+    records = await repository.records(seal_place.checkpoint_id)
+    before = (r for r in records.generations if r.generation < seal_place.generation)
+    return next(before, None)
