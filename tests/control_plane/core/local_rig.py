@@ -59,8 +59,15 @@ class LocalRig:
         return record["pid"]
 
     def living(self, session_id: SessionId) -> int:
+        """Count agents. A child that is about to be something else still looks like its parent."""
         folder = str(self.folder / session_id)
-        return sum(folder in line and "--spec-file" in line for line in command_lines())
+        agents = {
+            process.pid: process.info["ppid"]
+            for process in psutil.process_iter(["cmdline", "ppid"])
+            if folder in " ".join(process.info["cmdline"] or ())
+            and "--spec-file" in process.info["cmdline"]
+        }
+        return sum(parent not in agents for parent in agents.values())
 
     def left(self, session_id: SessionId) -> int:
         """Count what lives of this session, its first process too."""
