@@ -71,6 +71,9 @@ class Studio:
     def __exit__(self, *_: object) -> None:
         try:
             if self.state.is_mount():
+                # Whoever made mounts of their own meanwhile has a copy of this one: empty it first.
+                for path in self.state.iterdir():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
                 subprocess.run(["umount", "--lazy", str(self.state)], check=True)
             for cgroup in cgroups_of(self.session_id):  # a killed agent leaves them, empty
                 cgroup.rmdir()

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from common.messages import RunPhase
+from tests.agent.session.conftest import ROOMY_BYTES
 from tests.support.session_agent import MB, AgentRun, Studio, steps_of
 
 if TYPE_CHECKING:
@@ -13,15 +14,12 @@ if TYPE_CHECKING:
 
     from common.messages import StatusReport
 
-ROOMY_BYTES = 3072 * MB
-"""Enough for a volume of the documented first size, which is asked for before one is made."""
 SMALL_BYTES = 900 * MB
 """Room for a small volume, the reserve of 256 MB, and a step or two."""
 
 
 @contextlib.asynccontextmanager
 async def session_on_small_disk(studio: Studio) -> AsyncIterator[AgentRun]:
-    studio.put_on_disk(ROOMY_BYTES)
     async with studio.session() as run:
         studio.put_on_disk(SMALL_BYTES)
         yield run

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from common.messages import StepState
+from common.session_spec import VolumeLimits
+from tests.agent.session.conftest import ROOMY_BYTES
 from tests.support.agent_rig import lives
 from tests.support.seen_session import left_of
-from tests.support.session_agent import AgentRun, Studio
+from tests.support.session_agent import MB, Studio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.session_agent import AgentRun
 
 RECORD_BYTES = 64 * 1024
-ROUNDS = 5
+TURNS = 5
+EAGER = VolumeLimits(
+    initial_bytes=256 * MB, free_bytes_min=192 * MB, step_bytes=64 * MB, limit_bytes=1024 * MB
+)
+"""Grows after every few megabytes."""
 NAMES = ("never-synced", "synced")
 
 WRITE = """
@@ -37,18 +48,30 @@ END
 """Says what it has written once `write` has returned: that must be there after any kill."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The last number of each kind that a writer could say before it was ended."""
+class Writer:
+    """Has files written in a session, and remembers what it was told of them."""
 
-    folder: str
-    numbers: dict[str, int]
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._numbers: dict[str, int] = {}
+        self._lines = 0
 
-    def assert_there(self, files: Path) -> None:
-        folder = files / "workspace" / self.folder
+    async def write(self, run: AgentRun) -> None:
+        """Return when the session is killed, with the last that it could say."""
+        script = WRITE.format(folder=self._folder, names=NAMES, record_bytes=RECORD_BYTES)
+        async for line in run.follow(script):
+            name, number = line.split()
+            self._numbers[name] = int(number)
+            self._lines += 1
+
+    def has_told(self, lines: int) -> Callable[[], bool]:
+        return lambda: self._lines >= lines
+
+    def assert_there(self, run: AgentRun) -> None:
+        folder = run.files / "workspace" / self._folder
         for name in NAMES:
-            assert_records((folder / name).read_bytes(), self.numbers[name])
-        for number in range(0, self.numbers["small"] + 1, 10):
+            assert_records((folder / name).read_bytes(), self._numbers[name])
+        for number in range(0, self._numbers["small"] + 1, 10):
             assert (folder / f"small-{number}").read_text() == str(number)
 
 
@@ -59,77 +82,56 @@ def assert_records(found: bytes, last: int) -> None:
         assert record == number.to_bytes(8, "big") * (RECORD_BYTES // 8), number
 
 
-def heard(lines: int) -> Callable[[int], bool]:
-    return lambda count: count >= lines
-
-
-def grows(image: Path) -> Callable[[int], bool]:
-    before = image.stat().st_size
-    return lambda _: image.stat().st_size != before
-
-
-async def write_until(run: AgentRun, folder: str, killed: Callable[[int], bool]) -> Written:
-    """Have files written; kill the agent once `killed` says so of the count of lines heard."""
-    numbers: dict[str, int] = {}
-    count = 0
-    script = WRITE.format(folder=folder, names=NAMES, record_bytes=RECORD_BYTES)
-    async for line in run.follow(script):
-        name, number = line.split()
-        numbers[name] = int(number)
-        count += 1
-        if run.lives() and killed(count):
-            await run.kill()
-    assert not run.lives(), "the writer ended by itself"
-    return Written(folder, numbers)
-
-
-Phase = Callable[[Studio, AgentRun], bool]
-
-
-async def moment(phase: Phase, studio: Studio, run: AgentRun) -> None:
-    """Return in the very moment when it is reached; a wait with pauses would come too late."""
+async def moment(condition: Callable[[], bool]) -> None:
+    """Return in the very moment when it comes true; a wait with pauses would come too late."""
     async with asyncio.timeout(20):
-        while not phase(studio, run):
+        while not condition():
             await asyncio.sleep(0)
+
+
+async def write_until_killed(studio: Studio, writer: Writer, when: Callable[[], bool]) -> None:
+    async with studio.session() as run, asyncio.TaskGroup() as group:
+        group.create_task(writer.write(run))
+        await moment(when)
+        await run.kill()
+    await studio.nothing_remains()
 
 
 async def test_what_write_has_returned_for_survives_a_kill_at_any_moment(studio: Studio) -> None:
     rng = random.Random()
-    written: list[Written] = []
-    first_processes: list[int | None] = []
-    for turn in range(ROUNDS):
-        async with studio.session() as run:
-            first_processes.append(studio.first_process())
-            for earlier in written:
-                earlier.assert_there(run.files)
-            written.append(await write_until(run, f"turn-{turn}", heard(rng.randrange(10, 600))))
-        await studio.nothing_remains()
-    assert not [pid for pid in first_processes if pid is None or lives(pid)]
+    writers = [Writer(f"turn-{turn}") for turn in range(TURNS)]
+    for writer in writers:
+        await write_until_killed(studio, writer, writer.has_told(rng.randrange(10, 400)))
+        first = studio.first_process()
+        assert first is not None, "the note of a killed agent"
+        assert not lives(first)
     async with studio.session() as run:
-        for earlier in written:
-            earlier.assert_there(run.files)
+        for writer in writers:
+            writer.assert_there(run)
         await run.stop()
     studio.assert_left_in_order()
     studio.check_image()
 
 
-async def test_killed_while_growing_its_volume_has_one_size_and_all_that_was_written(
-    studio: Studio,
-) -> None:
-    written: list[Written] = []
-    for turn in range(2):
+async def test_killed_while_growing_its_volume_has_one_size_and_all_that_was_written() -> None:
+    writers = [Writer(f"turn-{turn}") for turn in range(3)]
+    with Studio(volume=EAGER) as studio:
+        studio.put_on_disk(ROOMY_BYTES)
+        size = EAGER.initial_bytes
+        for writer in writers:
+            await write_until_killed(studio, writer, partial(is_larger, studio, size))
+            size = studio.image_bytes()
         async with studio.session() as run:
-            written.append(await write_until(run, f"turn-{turn}", grows(studio.image)))
-        await studio.nothing_remains()
-    async with studio.session() as run:
-        for earlier in written:
-            earlier.assert_there(run.files)
-        shown = await run.out("df --block-size=1 --output=size /")
-        size = studio.image.stat().st_size
-        assert int(shown.split()[-1]) == size
-        assert size >= studio.volume.initial_bytes + 2 * studio.volume.step_bytes
-        await run.stop()
-    studio.check_image()
+            for writer in writers:
+                writer.assert_there(run)
+            shown = await run.out("df --block-size=1 --output=size /")
+            assert int(shown.split()[-1]) == studio.image_bytes()
+            await run.stop()
+        studio.check_image()
+
+
+def is_larger(studio: Studio, size: int) -> bool:
+    return studio.image.exists() and studio.image_bytes() > size
 
 
 # ── While a session is made, and while it ends ───────────────────────────────
@@ -171,7 +173,7 @@ async def test_killed_while_making_a_session_the_next_one_is_made_from_what_ther
         first_process_is_noted,
     ):
         async with studio.agent() as run:
-            await moment(phase, studio, run)
+            await moment(partial(phase, studio, run))
             await run.kill()
         await studio.nothing_remains()
     async with studio.session() as run:
@@ -197,7 +199,9 @@ def tool_is_being_stopped(studio: Studio, run: AgentRun) -> bool:
 
 
 @pytest.mark.parametrize("phase", [tool_is_being_stopped, root_is_unmounted, session_is_gone])
-async def test_killed_while_stopping_nothing_is_lost(studio: Studio, phase: Phase) -> None:
+async def test_killed_while_stopping_nothing_is_lost(
+    studio: Studio, phase: Callable[[Studio, AgentRun], bool]
+) -> None:
     digest = "sha256sum < /workspace/file"
     async with studio.session() as run:
         await run.out("head -c 60M /dev/urandom > /workspace/file")
@@ -205,7 +209,7 @@ async def test_killed_while_stopping_nothing_is_lost(studio: Studio, phase: Phas
         if phase is tool_is_being_stopped:  # then there is time to see it
             await run.out("setsid sh -c \"trap '' TERM HUP; sleep 1000\" > /dev/null 2>&1 &")
         run.terminate()
-        await moment(phase, studio, run)
+        await moment(partial(phase, studio, run))
         await run.kill()
     await studio.nothing_remains()
     async with studio.session() as run:

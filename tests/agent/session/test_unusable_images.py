@@ -91,7 +91,6 @@ def filled_image() -> Iterator[Path]:
 @pytest.fixture
 def image(studio: Studio, filled_image: Path) -> Path:
     """A copy of it, as the studio's own."""
-    studio.state.mkdir()
     copy(filled_image, studio.image)
     return studio.image
 
@@ -129,7 +128,7 @@ async def test_what_the_sentence_advises_works(
     studio: Studio, image: Path, filled_image: Path
 ) -> None:
     without_superblocks(image)
-    os.rename(image, studio.folder / "away")
+    os.rename(image, studio.state / "away")
     async with studio.session() as run:
         assert await run.out("ls /workspace") == ""
         await run.stop()
