@@ -17,12 +17,13 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 9191
 DATA_DIR ?= /var/lib/studios
 TESTS ?= tests
+ROOT_TESTS := tests/agent/root tests/agent/session tests/agent/volume
 SESSION_TESTS := tests/agent tests/e2e
 BIN := .venv/bin
 PACKAGES := agent checkpoints common connect_proxy control_plane studios tests
 CODE := $(wildcard $(PACKAGES) bench)
 
-.PHONY: run test test-sessions test-rest check check-format check-lint check-types check-imports check-tidy format bench lock \
+.PHONY: run test test-roots test-sessions test-rest check check-format check-lint check-types check-imports check-tidy format bench lock \
 	clean-host install-dev check-data-dir
 
 # Before anything is installed or made: what an unset variable of the caller's leaves is no folder.
@@ -30,16 +31,19 @@ run: check-data-dir
 	@scripts/install
 	@exec $(BIN)/studios up --demo --port '$(PORT)' --data-dir '$(DATA_DIR)'
 
-# The whole takes two at a time: sessions on the real kernel, which mostly wait, and the rest.
+# The whole runs in three parts side by side: those with sessions on the real kernel mostly wait.
 test: install-dev
 ifeq ($(TESTS),tests)
-	@$(MAKE) --jobs=2 --output-sync=target --keep-going test-sessions test-rest
+	@$(MAKE) --jobs=3 --output-sync=target --keep-going test-roots test-sessions test-rest
 else
 	@$(BIN)/python -m pytest $(TESTS)
 endif
 
+test-roots:
+	@$(BIN)/python -m pytest $(ROOT_TESTS)
+
 test-sessions:
-	@$(BIN)/python -m pytest $(SESSION_TESTS)
+	@$(BIN)/python -m pytest $(SESSION_TESTS) $(ROOT_TESTS:%=--ignore=%)
 
 test-rest:
 	@$(BIN)/python -m pytest tests $(SESSION_TESTS:%=--ignore=%)

@@ -65,7 +65,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _SIG_BLOCK = 0
 _SIG_SETMASK = 2
-_SIG_DFL = 0
+_SIGACTION_BYTES = 32  # the kernel's: all zero is SIG_DFL without flags
+_KERNEL_SIGSET = 8
 _SIGNALS_MAX = 64
 _SIGSET_BYTES = 128  # glibc's sigset_t
 _FIRST_CLOSED_BY_DEFAULT = 3
@@ -78,6 +79,7 @@ _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_CLOSE_RANGE = 436
 _SYS_MOUNT_SETATTR = 442
+_SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
 _SYS_KEYCTL = {"x86_64": 250, "aarch64": 219}
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -89,8 +91,6 @@ _libc.mount.argtypes = (
     ctypes.c_char_p,
 )
 _libc.syscall.restype = ctypes.c_long
-_libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
-_libc.signal.restype = ctypes.c_void_p
 
 
 class _Program(ctypes.Structure):
@@ -286,8 +286,9 @@ def reset_signals() -> None:
     What is ignored is inherited through exec: Python ignores two, and the agent's parent may have
     ignored any.
     """
-    for number in range(1, _SIGNALS_MAX + 1):
-        _libc.signal(number, _SIG_DFL)  # those that can't be changed stay what they are
+    default = ctypes.create_string_buffer(_SIGACTION_BYTES)
+    for number in range(1, _SIGNALS_MAX + 1):  # by the kernel: glibc keeps two for itself
+        _libc.syscall(_SYS_RT_SIGACTION[os.uname().machine], number, default, None, _KERNEL_SIGSET)
     nothing = ctypes.create_string_buffer(_SIGSET_BYTES)
     _checked(_libc.sigprocmask(_SIG_SETMASK, nothing, None), "sigprocmask")
 

@@ -125,7 +125,7 @@ time.sleep(1000)
 
 
 def test_zombies_that_nobody_reaps(folder: Path, other: SessionRig) -> None:
-    """100 000, or as many as half of this machine's process numbers: then the limit is named.
+    """100 000, or as many as a quarter of this machine's process numbers: then the limit is named.
 
     They are gone once their parent is.
     """
@@ -134,6 +134,6 @@ def test_zombies_that_nobody_reaps(folder: Path, other: SessionRig) -> None:
         made = rig.volume / "upper/root/made"
         until(lambda: made.exists() and made.read_text(), seconds=30, what="the zombies")
         count = int(made.read_text())
-        assert rig.ask("use")["processes"] >= count > 10_000
+        assert rig.ask("use")["processes"] >= count > 8_000
         if count < ZOMBIES:
             until(lambda: rig.ask("status")["process_limit_hits"] > 0, what="the limit's name")
