@@ -6,12 +6,15 @@ import asyncio
 import os
 import re
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.volume import syscalls
+from agent.volume.btrfs_calls import Tree
 from agent.volume.monitor import VolumeMonitor
+from agent.volume.volume import NotAttachedError
 from common.clock import SystemClock
 from common.session_spec import VolumeLimits
 from tests.agent.volume.kernel import run
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.volume.btrfs import BtrfsVolume
+    from agent.volume.volume import Space
     from tests.agent.volume.kernel import MakeVolume
 
 MB = 1024**2
@@ -161,6 +165,30 @@ async def test_growing_does_not_wait_for_a_snapshot(
         copy = await snapshot
     with pytest.raises(OSError, match="Read-only"):
         (copy / "upper/file").write_bytes(b"")
+
+
+async def test_what_lies_below_an_unmounted_volume_is_not_taken_for_it(
+    volume: BtrfsVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A measurement that began before the unmounting ends with numbers of the host's disk."""
+    begun, go_on = threading.Event(), threading.Event()
+    measure = Tree.measure
+
+    def slow(tree: Tree, *, host_free_bytes: int) -> Space:
+        begun.set()
+        assert go_on.wait(10)
+        return replace(measure(tree, host_free_bytes=host_free_bytes), size_bytes=1)
+
+    with monkeypatch.context() as late:
+        late.setattr(Tree, "measure", slow)
+        measuring = asyncio.get_running_loop().create_task(volume.measure())
+        await asyncio.to_thread(begun.wait, 10)
+        detaching = asyncio.get_running_loop().create_task(volume.detach())
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(NotAttachedError):
+            await measuring
+        await detaching
 
 
 async def test_the_event_loop_turns_while_the_kernel_is_busy_growing(volume: BtrfsVolume) -> None:
