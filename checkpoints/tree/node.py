@@ -162,11 +162,12 @@ class Node:
         return bisect_left(range(self.count), key, low, self.count, key=self.key)
 
     def find_child(self, key: Key) -> int:
-        """Return the number of the child in whose reach a key is: what is before the first, too."""
+        """Return the number of the child in whose reach a key is, which is not before the first."""
         number = self.find(key)
         if number < self.count and self.key(number) == key:
             return number
-        return max(number - 1, 0)
+        assert number
+        return number - 1
 
     def child(self, number: int) -> Child:
         assert self.level

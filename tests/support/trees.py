@@ -25,8 +25,10 @@ from checkpoints.tree.entry import (
     Kind,
     Target,
 )
+from checkpoints.tree.entry_bytes import encode
 from checkpoints.tree.extents import Extent
 from checkpoints.tree.keys import ROOT_KEY, Key, key_of
+from checkpoints.tree.node import HEADER_BYTES, TABLE_ENTRY_BYTES
 from checkpoints.tree.tree import Tree
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from checkpoints.tree.node import Child
 
+UNIT_BYTES = 48
 ROOT = Entry(kind=Kind.FOLDER, mode=0o755)
 
 
@@ -81,15 +84,24 @@ class NodeStore:
 
 
 @contextmanager
-def small_nodes() -> Iterator[None]:
-    """Cut nodes so that forty entries make a tree of several levels, and all kinds of cuts."""
+def small_nodes(cut_mask: int = 3) -> Iterator[None]:
+    """Cut nodes so that forty entries make a tree of several levels, with all kinds of cuts.
+
+    Entries of MODELS are as long as some of UNIT_BYTES, so lengths are often exactly the limits.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cutter, "NODE_BYTES_MIN", 200)
-        patch.setattr(cutter, "NODE_BYTES_MAX", 1000)
-        patch.setattr(cutter, "ENTRY_BYTES_MAX", 480)
-        patch.setattr(cutter, "CHILD_BYTES_MAX", 100)
-        patch.setattr(cutter, "_CUT_MASK", 3)
+        patch.setattr(cutter, "NODE_BYTES_MIN", HEADER_BYTES + 4 * UNIT_BYTES)
+        patch.setattr(cutter, "NODE_BYTES_MAX", HEADER_BYTES + 20 * UNIT_BYTES)
+        patch.setattr(cutter, "ENTRY_BYTES_MAX", 10 * UNIT_BYTES)
+        patch.setattr(cutter, "CHILD_BYTES_MAX", 2 * UNIT_BYTES)
+        patch.setattr(cutter, "_CUT_MASK", cut_mask)
         yield
+
+
+def entry_of_units(key: Key, number: int, units: int) -> Entry:
+    """Return one that takes a multiple of UNIT_BYTES in a leaf, with its place in the table."""
+    shortest = len(encode(key, file_entry(number, attribute_bytes=1))) - 1 + TABLE_ENTRY_BYTES
+    return file_entry(number, attribute_bytes=-shortest % UNIT_BYTES + units * UNIT_BYTES or 1)
 
 
 def file_entry(number: int, *, attribute_bytes: int = 0) -> Entry:
@@ -181,9 +193,11 @@ def _of_kind(kind: Kind) -> st.SearchStrategy[Entry]:
 
 
 ENTRIES = st.one_of(st.just(DELETION), *(_of_kind(kind) for kind in _CONTENTS))
-SIMPLE_ENTRIES = st.builds(
-    file_entry, st.integers(0, 3), attribute_bytes=st.sampled_from([0, 0, 30, 150, 300])
+NUMBERS_AND_UNITS = st.tuples(st.integers(0, 3), st.sampled_from([0, 0, 0, 1, 4]))
+MODELS = st.dictionaries(KEYS, NUMBERS_AND_UNITS, max_size=80).map(
+    lambda drawn: (
+        {ROOT_KEY: ROOT} | {key: entry_of_units(key, *each) for key, each in drawn.items()}
+    )
 )
-MODELS = st.dictionaries(KEYS, SIMPLE_ENTRIES, max_size=80).map(
-    lambda entries: {ROOT_KEY: ROOT, **entries}
-)
+CUT_MASKS = st.sampled_from([1, 3, 31, 0xFFFFFFFF])
+"""From nodes that nearly all end after a key to such that all have the largest length."""

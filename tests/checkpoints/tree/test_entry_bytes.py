@@ -41,7 +41,7 @@ def decoded(item: bytes, *, key: Key = KEY) -> Entry:
     return decode(item, 2 + len(key), len(item))
 
 
-@settings(max_examples=500)
+@settings(deadline=None, max_examples=500)
 @given(ENTRIES)
 def test_an_entry_comes_back_from_its_bytes(entry: Entry) -> None:
     item = encode(KEY, entry)
@@ -52,6 +52,7 @@ def test_an_entry_comes_back_from_its_bytes(entry: Entry) -> None:
     assert decode(around, 2 + START, 2 + len(item)) == entry
 
 
+@settings(deadline=None)
 @given(entry=ENTRIES, data=st.data())
 def test_an_entry_cut_off_or_with_more_behind_it_is_damage(
     entry: Entry, data: st.DataObject
@@ -63,7 +64,7 @@ def test_an_entry_cut_off_or_with_more_behind_it_is_damage(
             decode(available, START, end)
 
 
-@settings(max_examples=1000)
+@settings(deadline=None, max_examples=1000)
 @given(entry=ENTRIES, data=st.data())
 def test_a_wrong_byte_is_damage_or_another_valid_entry(entry: Entry, data: st.DataObject) -> None:
     item = bytearray(encode(KEY, entry))
@@ -77,6 +78,7 @@ def test_a_wrong_byte_is_damage_or_another_valid_entry(entry: Entry, data: st.Da
     assert encode(KEY, other) == item
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_damage_or_an_entry(data: bytes) -> None:
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from checkpoints.format.damage import DamagedError
 from checkpoints.tree.keys import (
@@ -23,6 +23,7 @@ from tests.support.trees import ANY_PATHS, PATHS
 NOT_PATHS = [b"/a", b"a/", b"a//b", b".", b"a/..", b"../a", b"a/./b", b"a\0b", b"x" * 256]
 
 
+@settings(deadline=None)
 @given(ANY_PATHS)
 def test_a_path_comes_back_from_its_key(path: bytes) -> None:
     assert path_of(key_of(path)) == path
@@ -35,6 +36,7 @@ def test_the_root_folders_key_is_the_smallest() -> None:
     assert key_of(b"\x01") > ROOT_KEY
 
 
+@settings(deadline=None)
 @given(folder=PATHS, path=PATHS)
 def test_ranges_of_a_folder_are_what_is_in_it(folder: bytes, path: bytes) -> None:
     key = key_of(path)
@@ -44,6 +46,7 @@ def test_ranges_of_a_folder_are_what_is_in_it(folder: bytes, path: bytes) -> Non
     assert inside == path.startswith(folder + b"/")
 
 
+@settings(deadline=None)
 @given(PATHS)
 def test_all_is_below_the_root_folder(path: bytes) -> None:
     ((start, stop),) = below_ranges(b"")
@@ -52,6 +55,7 @@ def test_all_is_below_the_root_folder(path: bytes) -> None:
     assert (first <= key_of(path) < last) == (b"/" not in path)
 
 
+@settings(deadline=None)
 @given(folder=PATHS, path=PATHS)
 def test_a_folder_comes_before_what_is_in_it(folder: bytes, path: bytes) -> None:
     assert key_of(folder) < key_of(folder + b"/" + path)
@@ -98,6 +102,7 @@ def test_damaged_keys_lead_nowhere(key: bytes) -> None:
         check([key])
 
 
+@settings(deadline=None)
 @given(st.lists(PATHS.map(key_of), min_size=2, max_size=5))
 def test_keys_that_do_not_ascend_are_damage(keys: list[bytes]) -> None:
     if all(first < second for first, second in pairwise(keys)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from contextlib import suppress
 
@@ -216,7 +217,7 @@ def test_damage_in_any_node_is_found_by_its_id(
     look_at_everything(Tree(root.chunk_id, store.fetch_unchecked))
 
 
-@settings(max_examples=500)
+@settings(deadline=None, max_examples=500)
 @given(st.binary(max_size=120), st.integers(0, 1))
 def test_any_bytes_are_damage_or_a_node(body: bytes, level: int) -> None:
     for data in (body, b"STND" + bytes([level]) + bytes(3) + body):
@@ -231,6 +232,7 @@ def test_any_bytes_are_damage_or_a_node(body: bytes, level: int) -> None:
             pass
 
 
+@settings(deadline=None)
 @given(KEYS, KEYS)
 def test_a_node_out_of_order_is_damage_to_who_walks(first: Key, second: Key) -> None:
     store = NodeStore()
@@ -252,6 +254,47 @@ def test_a_node_in_anothers_place_is_damage() -> None:
         list(Tree(root.chunk_id, store.fetch_unchecked).walk())
     with pytest.raises(DamagedError, match="no root"):
         Tree(leaves[2], store.fetch).lookup(b"a")
+
+
+@pytest.mark.parametrize(
+    ("at", "wrong"),
+    [
+        (0, b"STNE"),
+        (5, b"\1"),
+        (7, b"\1"),
+        (8, b"\2"),
+        (8, bytes(4)),
+        (12, b"\xff"),
+        (-12, b"\x11"),
+        (-8, struct.pack("<I", 200)),
+        (-4, struct.pack("<I", 17)),
+        (-1, b"\1"),
+    ],
+)
+def test_a_wrong_header_or_table_is_damage(at: int, wrong: bytes) -> None:
+    store = NodeStore()
+    root = store.built({ROOT_KEY: ROOT, key_of(b"a"): ROOT, key_of(b"b"): ROOT})
+    raw = bytearray(store.chunks[root.chunk_id])
+    at %= len(raw)
+    raw[at : at + len(wrong)] = wrong
+    with pytest.raises(DamagedError):
+        Node(bytes(raw))
+
+
+def test_a_node_of_another_level_is_damage() -> None:
+    store = NodeStore()
+    leaf = store.built({ROOT_KEY: ROOT})
+    second = Builder(store.put)
+    second._last = ROOT_KEY
+    second.add(key_of(b"m"), ROOT)
+    above = Builder(store.put, level=2)
+    above.add_child(leaf)
+    above.add_child(second.finish())
+    root = above.finish()
+    with pytest.raises(DamagedError, match="not what was referred to"):
+        store.tree(root).lookup(b"a")
+    with pytest.raises(DamagedError, match="not what was referred to"):
+        list(store.tree(root).walk())
 
 
 def test_nodes_out_of_order_are_damage_to_who_walks() -> None:

@@ -11,14 +11,16 @@ from hypothesis import given, settings, strategies as st
 
 from checkpoints.tree.changes import Change, RemoveEntry, RemoveSubtree, SetEntry
 from checkpoints.tree.keys import ROOT_KEY, Key, key_of, path_of
-from checkpoints.tree.node import NODE_BYTES_MAX
+from checkpoints.tree.node import NODE_BYTES_MAX, Child, Node
 from checkpoints.tree.update import update
 from tests.support.trees import (
+    CUT_MASKS,
     KEYS,
     MODELS,
+    NUMBERS_AND_UNITS,
     ROOT,
-    SIMPLE_ENTRIES,
     NodeStore,
+    entry_of_units,
     file_entry,
     small_nodes,
 )
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
     from checkpoints.tree.entry import Entry
 
 CHANGES = st.one_of(
-    st.builds(SetEntry, key=KEYS, entry=SIMPLE_ENTRIES),
+    st.builds(
+        lambda key, drawn: SetEntry(key=key, entry=entry_of_units(key, *drawn)),
+        KEYS,
+        NUMBERS_AND_UNITS,
+    ),
     st.builds(RemoveEntry, key=KEYS),
     st.builds(RemoveSubtree, key=KEYS),
 )
@@ -56,11 +62,17 @@ def changed(entries: dict[Key, Entry], changes: list[Change]) -> dict[Key, Entry
 
 
 @settings(deadline=None, max_examples=1500)
-@given(entries=MODELS, changes=st.lists(CHANGES, max_size=40).map(in_order))
+@given(
+    entries=MODELS,
+    changes=st.one_of(
+        st.lists(CHANGES, max_size=40), st.lists(CHANGES, min_size=1, max_size=3)
+    ).map(in_order),
+    cut_mask=CUT_MASKS,
+)
 def test_an_updated_tree_is_the_one_built_from_all_entries(
-    entries: dict[Key, Entry], changes: list[Change]
+    entries: dict[Key, Entry], changes: list[Change], cut_mask: int
 ) -> None:
-    with small_nodes():
+    with small_nodes(cut_mask):
         old, other = NodeStore(), NodeStore()
         before = old.built(entries)
         old.forget_calls()
@@ -115,6 +127,68 @@ def test_a_tree_from_which_all_goes_has_its_root_folder(entries: dict[Key, Entry
         store = NodeStore()
         after = update(store.tree(store.built(entries)), changes, store.put)
     assert list(store.tree(after).walk()) == [(ROOT_KEY, new_root)]
+
+
+def leaves_of(store: NodeStore, root: Child) -> list[Node]:
+    return [node for _, node in store.tree(root).nodes(lambda _: False) if not node.level]
+
+
+@pytest.mark.parametrize("cut_mask", [1, 3, 0xFFFFFFFF])
+def test_what_the_first_and_last_entries_of_nodes_do_to_their_neighbours(cut_mask: int) -> None:
+    keys = [key_of(b"%03d" % number) for number in range(120)]
+    entries = {ROOT_KEY: ROOT} | {
+        key: entry_of_units(key, 1, number % 3) for number, key in enumerate(keys)
+    }
+    with small_nodes(cut_mask):
+        store, other = NodeStore(), NodeStore()
+        root = store.built(entries)
+        leaves = leaves_of(store, root)
+        assert len(leaves) > 8
+        for leaf in leaves[1:]:
+            for key in (leaf.key(0), leaf.last_key):
+                for change in (
+                    RemoveEntry(key=key),
+                    SetEntry(key=key, entry=entry_of_units(key, 2, 0)),
+                    SetEntry(key=key, entry=entry_of_units(key, 2, 4)),
+                    SetEntry(key=Key(key + b"x"), entry=file_entry(2)),
+                ):
+                    after = update(store.tree(root), [change], store.put)
+                    assert after == other.built(changed(entries, [change]))
+
+
+@pytest.mark.parametrize("cut_mask", [1, 3, 0xFFFFFFFF])
+def test_a_tree_of_which_some_first_nodes_are_left_is_as_high_as_it_must_be(cut_mask: int) -> None:
+    entries = {ROOT_KEY: ROOT} | {key_of(b"%03d" % number): ROOT for number in range(300)}
+    heights = set()
+    with small_nodes(cut_mask):
+        store, other = NodeStore(), NodeStore()
+        root = store.built(entries)
+        for leaf in leaves_of(store, root):
+            kept = {key: entry for key, entry in entries.items() if key <= leaf.last_key}
+            changes = [RemoveEntry(key=key) for key in sorted(entries.keys() - kept.keys())]
+            store.forget_calls()
+            after = update(store.tree(root), changes, store.put)
+            assert after == other.built(kept)
+            assert set(store.stored) <= store.reachable(after)
+            heights.add(store.tree(after).level)
+    assert heights >= {0, 1}
+
+
+def test_removals_within_a_removal_change_nothing_more() -> None:
+    inner = {key_of(b"a/b/%03d" % number): ROOT for number in range(60)}
+    outer = {key_of(b"a/%03d" % number): ROOT for number in range(100)}
+    entries = {ROOT_KEY: ROOT, key_of(b"a"): ROOT, key_of(b"b"): ROOT, **inner, **outer}
+    changes: list[Change] = [
+        RemoveSubtree(key=key_of(b"a")),
+        RemoveSubtree(key=key_of(b"a/050")),
+        RemoveSubtree(key=key_of(b"a/b")),
+        SetEntry(key=key_of(b"a/b/030"), entry=file_entry(1)),
+    ]
+    with small_nodes():
+        store, other = NodeStore(), NodeStore()
+        after = update(store.tree(store.built(entries)), changes, store.put)
+        assert after == other.built(changed(entries, changes))
+    assert after.entries == 3
 
 
 # ── Nodes of real size ───────────────────────────────────────────────────────
