@@ -47,6 +47,8 @@ The agent:
 
 The checkpoint store:
 - `trees`               a store of nodes, entries of all kinds, small nodes
+- `checkpoint_rig`      repositories, read back; and what a folder really holds
+- `growing_folder`      a folder that changes at random, and says where
 - `faulty_store`        a store around another that fails as stores do
 - `s3_servers`          servers of the real S3 protocol
 - `faulty_s3`           a proxy before one, that answers what the test says

@@ -1,0 +1,141 @@
+"""A folder that changes at random, and says which paths each change has touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+    from pathlib import Path
+
+NAMES = ("a", "a.b", "a-b", "b", "c\x01", "ü", "d")
+
+
+class GrowingFolder:
+    """Its changes are those that checkpoints have to see: contents, names, links, attributes."""
+
+    def __init__(self, root: Path, rng: random.Random) -> None:
+        self.root = root
+        self.touched: set[bytes] = set()
+        """Since it was last cleared: whose inode a change has gone through."""
+        self._rng = rng
+
+    def change(self) -> str:
+        """Do something, and return what."""
+        verb = self._rng.choice(
+            ["write"] * 4
+            + ["mkdir"] * 3
+            + ["rewrite", "remove", "rename", "link", "chmod"]
+            + ["attribute", "symlink", "replace", "rewrite", "remove"]
+        )
+        act: Callable[[], None] = getattr(self, f"_{verb}")
+        act()
+        return verb
+
+    def _write(self) -> None:
+        path = self._new()
+        if path is not None:
+            path.write_bytes(self._rng.randbytes(self._rng.choice([0, 5, 192, 193, 5000])))
+            self._touch(path, path.parent)
+
+    def _mkdir(self) -> None:
+        path = self._new()
+        if path is not None:
+            path.mkdir()
+            self._touch(path, path.parent)
+
+    def _symlink(self) -> None:
+        path = self._new()
+        if path is not None:
+            path.symlink_to("somewhere")
+            self._touch(path, path.parent)
+
+    def _rewrite(self) -> None:
+        """Other content of the same length and time: nothing but the inode's own time tells."""
+        path = self._some(lambda path: path.is_file() and not path.is_symlink())
+        if path is not None:
+            status = path.stat()
+            path.write_bytes(self._rng.randbytes(status.st_size))
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+            self._touch(*self._all_names(path))
+
+    def _chmod(self) -> None:
+        path = self._some(lambda path: not path.is_symlink())
+        if path is not None:
+            path.chmod(self._rng.choice([0o600, 0o755, 0o4711]))
+            self._touch(*self._all_names(path))
+
+    def _attribute(self) -> None:
+        path = self._some(lambda path: not path.is_symlink())
+        if path is not None:
+            os.setxattr(path, "user.note", self._rng.randbytes(4))
+            self._touch(*self._all_names(path))
+
+    def _link(self) -> None:
+        path = self._some(lambda path: path.is_file() and not path.is_symlink())
+        other = self._new()
+        if path is not None and other is not None:
+            os.link(path, other)
+            self._touch(other.parent, *self._all_names(other))
+
+    def _remove(self) -> None:
+        path = self._some(lambda path: path != self.root)
+        if path is not None:
+            self._forget(path)
+
+    def _rename(self) -> None:
+        path = self._some(lambda path: path != self.root)
+        other = self._new()
+        if path is not None and other is not None and path not in other.parents:
+            path.rename(other)
+            self._touch(path, path.parent, other.parent, *self._all_names(other))
+
+    def _replace(self) -> None:
+        """A folder for a file, or the other way round, under the same name."""
+        path = self._some(lambda path: path != self.root)
+        if path is not None:
+            was_folder = path.is_dir() and not path.is_symlink()
+            self._forget(path)
+            if was_folder:
+                path.write_bytes(b"once a folder")
+            else:
+                path.mkdir()
+                (path / "inside").write_bytes(b"once a file")
+                self._touch(path / "inside")
+            self._touch(path, path.parent)
+
+    def _forget(self, path: Path) -> None:
+        """Remove it; the other names of what is in it have an inode less linked."""
+        below = [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
+        others = [name for each in below for name in self._all_names(each)]
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        self._touch(path, path.parent, *others)
+
+    def _everything(self) -> list[Path]:
+        return [self.root, *sorted(self.root.rglob("*"))]
+
+    def _some(self, fits: Callable[[Path], bool]) -> Path | None:
+        found = [path for path in self._everything() if fits(path)]
+        return self._rng.choice(found) if found else None
+
+    def _new(self) -> Path | None:
+        folder = self._some(lambda path: path.is_dir() and not path.is_symlink())
+        if folder is None:
+            return None
+        path = folder / self._rng.choice(NAMES)
+        return None if os.path.lexists(path) else path
+
+    def _all_names(self, path: Path) -> list[Path]:
+        inode = path.lstat().st_ino
+        return [other for other in self._everything() if other.lstat().st_ino == inode]
+
+    def _touch(self, *paths: Path) -> None:
+        for path in paths:
+            relative = os.fsencode(path.relative_to(self.root))
+            self.touched.add(b"" if relative == b"." else relative)
