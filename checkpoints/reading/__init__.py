@@ -18,5 +18,11 @@ As the layer of an image:
 - `export`      a generation into a compressed file
 - `unpacking`   a layer into a folder
 
+Whether all is well, and what is where:
+- `verify`      everything stored, or a sample: damages by object, losses by path
+- `reach`       what a generation reaches
+- `stats`       what is shared, and what deleting would free
+- `selection`   which generation a person means
+
 - `progress`    how far something is
 """

@@ -130,7 +130,7 @@ class _Restoration:
         self._contents = Contents(root_fd)
         self._threads = threads
         self._entries = 0
-        self._bytes = 0
+        self._file_bytes = 0
 
     async def run(self) -> Restored:
         places = asyncio.Semaphore(SPANS_MAX)
@@ -146,14 +146,14 @@ class _Restoration:
                 raise _first(errors) from None
         await self._threads.run(self._complete_folders)
         damages = tuple(sorted(self._contents.damages.items()))
-        return Restored(self._entries, self._bytes, damages)
+        return Restored(self._entries, self._file_bytes, damages)
 
     async def _fill(self, span: Span, places: asyncio.Semaphore) -> None:
         try:
             for wanted in await self._fill_together(span):
                 await self._fill_alone(wanted)
             self._check()
-            self._report(Progress(self._entries, self._bytes))
+            self._report(Progress(self._entries, self._file_bytes))
         finally:
             places.release()
 
@@ -167,7 +167,7 @@ class _Restoration:
         except (NotThereError, StorageBrokenError):
             return span.chunks
         wrong = await self._threads.run(self._contents.fill, span, stored)
-        self._bytes += span.file_bytes
+        self._file_bytes += span.file_bytes
         return wrong
 
     async def _fill_alone(self, wanted: Wanted) -> None:
@@ -201,7 +201,9 @@ class _Restoration:
         for key, entry in self._tree.walk():
             file = made.make(key, entry)
             self._entries += 1
-            if file is not None:
+            if file is None:
+                self._file_bytes += entry.size_bytes if entry.kind is Kind.FILE else 0
+            else:
                 yield from self._pieces_of(file)
                 if file.is_made:
                     self._contents.piece_done(folders, file)
@@ -212,7 +214,9 @@ class _Restoration:
         offset = 0
         try:
             for extent in extents_of(content, self._source.fetch):
-                if extent.chunk_id is not None:
+                if extent.chunk_id is None:
+                    self._file_bytes += extent.length_bytes
+                else:
                     if file.is_made:
                         self._contents.expect(file)
                     yield Piece(file, offset, extent.chunk_id, extent.length_bytes)
