@@ -24,7 +24,7 @@ from agent.preflight.check import check
 from agent.preflight.needs import WAY_OUT_NEEDS
 from agent.root.fuse_abort import abort_below
 from agent.root.network import NetworkUnavailableError
-from agent.root.session import SessionRoot
+from agent.root.session import SessionRoot, SessionStillEndingError
 from agent.session_record import remove_record, write_record
 from agent.standing import plan_root
 from agent.volume.attachment import ACTIVE
@@ -80,6 +80,8 @@ class SessionGround:
         self._way_out_was_foreseen = False
         """The look at the host has said that there is none, and what would give one."""
         self._leaving = False
+        self._is_left_behind = False
+        """Processes that nothing ends keep its root, and so its volume."""
         self._progress = "its session is about to be made"
 
     # ── Making and ending ────────────────────────────────────────────────────
@@ -186,12 +188,16 @@ class SessionGround:
             return
         self._leaving = True
         await self._abort_dead_links()
-        await self._root.close()
+        try:
+            await self._root.close()
+        except SessionStillEndingError:
+            self._is_left_behind = True
+            raise
         await asyncio.to_thread(remove_record, self._host.session_record)
 
     async def detach(self) -> None:
         """Write everything to the image and let go of it. Idempotent. Raise VolumeError."""
-        await self._volume.detach()
+        await self._volume.detach(patient=not self._is_left_behind)
 
     # ── What is asked of a `Ground` ──────────────────────────────────────────
 

@@ -47,9 +47,7 @@ MOUNT_NAME = "volume"
 SETTLE_SECONDS_MAX = 20.0
 """How long the kernel may take to end a mount that its last process has left: it writes its cache
 first, which on a slow disk takes seconds."""
-UNBIND_SECONDS_MAX = 5.0
-"""How long the kernel may take to give the device back after that. All has been written by then:
-it takes milliseconds, or as long as somebody else holds a mount of it."""
+IMPATIENT_SECONDS_MAX = 1.0  # for the same, when somebody is known to keep it
 SETTLE_INTERVAL_SECONDS = 0.05
 
 
@@ -146,18 +144,19 @@ class BtrfsVolume:
         async with self._shape:
             return await self._threads.run(self._shrink, self._present())
 
-    async def detach(self) -> None:
+    async def detach(self, *, patient: bool = True) -> None:
+        seconds = SETTLE_SECONDS_MAX if patient else IMPATIENT_SECONDS_MAX
         async with self._shape:
             if self._attached is None:
                 return
             attached, self._attached = self._attached, None
             try:
-                await self._unmount(attached)
+                await self._unmount(attached, seconds)
             except BaseException:
                 self._attached = attached
                 raise
             await self._threads.run(attached.close)
-            await self._wait_until_unbound()
+            await self._wait_until_unbound(seconds)
 
     def _attach(self) -> None:
         self._attached = attachment.attach(self._image, self.mount_point, self._devices)
@@ -217,9 +216,9 @@ class BtrfsVolume:
 
     # ── Detaching ────────────────────────────────────────────────────────────
 
-    async def _unmount(self, attached: Attachment) -> None:
+    async def _unmount(self, attached: Attachment, seconds: float) -> None:
         """Write everything, then unmount; a while of EBUSY is a process that is just ending."""
-        end = self._clock.monotonic() + SETTLE_SECONDS_MAX
+        end = self._clock.monotonic() + seconds
         while True:
             try:
                 with contextlib.suppress(OSError):  # a stopped file system can't; it can unmount
@@ -236,8 +235,8 @@ class BtrfsVolume:
                 return
             await self._clock.sleep(SETTLE_INTERVAL_SECONDS)
 
-    async def _wait_until_unbound(self) -> None:
-        end = self._clock.monotonic() + UNBIND_SECONDS_MAX
+    async def _wait_until_unbound(self, seconds: float) -> None:
+        end = self._clock.monotonic() + seconds
         while await self._threads.run(self._is_bound):
             if self._clock.monotonic() >= end:
                 raise StillInUseError(

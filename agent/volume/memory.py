@@ -139,7 +139,7 @@ class MemoryVolume:
         self.host_free_bytes += step_bytes
         return self._size_bytes
 
-    async def detach(self) -> None:
+    async def detach(self, *, patient: bool = True) -> None:
         if not self._attached:
             return
         if self.in_use:

@@ -113,8 +113,11 @@ class Volume(Protocol):
         """
         ...
 
-    async def detach(self) -> None:
+    async def detach(self, *, patient: bool = True) -> None:
         """Write everything to the image and unmount it. Does nothing if it is not attached.
+
+        With `patient` it gives the kernel time to end what still has it: some seconds. Without, it
+        is known that this doesn't end.
 
         Afterwards nothing of the image is mounted or attached: it can be copied. Raises
         StillInUseError while programs hold files; the volume stays attached, all is written.

@@ -21,6 +21,9 @@ SCALED = VolumeLimits(
 )
 
 
+SOAK = (pytest.mark.soak, pytest.mark.timeout(300))
+
+
 async def df(run: AgentRun, what: str) -> int:
     """Return what `df` says in the session about its root, in bytes."""
     return int((await run.out(f"df --block-size=1 --output={what} /")).split()[-1])
@@ -40,7 +43,7 @@ async def told(run: AgentRun, wanted: Callable[[VolumeStatus], bool]) -> StatusR
     ("limits", "megabytes"),
     [
         pytest.param(SCALED, 1400, id="scaled"),
-        pytest.param(VolumeLimits(), 5 * 1024, id="5 GB", marks=pytest.mark.soak),
+        pytest.param(VolumeLimits(), 5 * 1024, id="5 GB", marks=SOAK),
     ],
 )
 async def test_who_writes_as_fast_as_possible_finds_room_and_everybody_is_told(
