@@ -57,15 +57,13 @@ _END: tuple[Key | None, Entry | None] = (None, None)
 
 def _is_unchanged(seen: Seen, entry: Entry, untouched_ns: int) -> bool:
     status = seen.status
-    kind = seen.kind
-    if kind is Kind.DELETION:
-        return entry.kind is Kind.DELETION
+    if status.st_ino != entry.inode:
+        return entry.kind is Kind.DELETION and seen.kind is Kind.DELETION
     return (
-        status.st_ino == entry.inode
-        and status.st_ctime_ns < untouched_ns
-        and kind is entry.kind
+        status.st_ctime_ns < untouched_ns
         and status.st_mtime_ns == entry.modified_ns
-        and (kind is not Kind.FILE or status.st_size == entry.size_bytes)
+        and seen.kind is entry.kind
+        and (entry.kind is not Kind.FILE or status.st_size == entry.size_bytes)
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from checkpoints.writing.volume import Attributes, Volume
 
+_FORMAT = 0o170000  # the bits of a mode that say what it is
 _KINDS = {
     stat.S_IFREG: Kind.FILE,
     stat.S_IFDIR: Kind.FOLDER,
@@ -42,9 +43,10 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def kind(self) -> Kind:
-        if is_whiteout(self.status):
+        kind = _KINDS[self.status.st_mode & _FORMAT]
+        if kind is Kind.CHARACTER_DEVICE and is_whiteout(self.status):
             return Kind.DELETION
-        return _KINDS[stat.S_IFMT(self.status.st_mode)]
+        return kind
 
 
 def is_whiteout(status: os.stat_result) -> bool:

@@ -1,4 +1,7 @@
-"""A folder that changes at random, and says which paths each change has touched."""
+"""A folder that changes at random, and says which paths each change has touched.
+
+It says no more than it must: of what is new, gone or moved, only the folders that it was or is in.
+"""
 
 from __future__ import annotations
 
@@ -39,19 +42,19 @@ class GrowingFolder:
         path = self._new()
         if path is not None:
             path.write_bytes(self._rng.randbytes(self._rng.choice([0, 5, 192, 193, 5000])))
-            self._touch(path, path.parent)
+            self._touch(path.parent)
 
     def _mkdir(self) -> None:
         path = self._new()
         if path is not None:
             path.mkdir()
-            self._touch(path, path.parent)
+            self._touch(path.parent)
 
     def _symlink(self) -> None:
         path = self._new()
         if path is not None:
             path.symlink_to("somewhere")
-            self._touch(path, path.parent)
+            self._touch(path.parent)
 
     def _rewrite(self) -> None:
         """Other content of the same length and time: nothing but the inode's own time tells."""
@@ -91,7 +94,8 @@ class GrowingFolder:
         other = self._new()
         if path is not None and other is not None and path not in other.parents:
             path.rename(other)
-            self._touch(path, path.parent, other.parent, *self._all_names(other))
+            self._touch(path.parent, other.parent)
+            self._touch(*(name for name in self._all_names(other) if name != other))
 
     def _replace(self) -> None:
         """A folder for a file, or the other way round, under the same name."""
@@ -104,8 +108,7 @@ class GrowingFolder:
             else:
                 path.mkdir()
                 (path / "inside").write_bytes(b"once a file")
-                self._touch(path / "inside")
-            self._touch(path, path.parent)
+            self._touch(path.parent)
 
     def _forget(self, path: Path) -> None:
         """Remove it; the other names of what is in it have an inode less linked."""
@@ -115,7 +118,7 @@ class GrowingFolder:
             shutil.rmtree(path)
         else:
             path.unlink()
-        self._touch(path, path.parent, *others)
+        self._touch(path.parent, *others)
 
     def _everything(self) -> list[Path]:
         return [self.root, *sorted(self.root.rglob("*"))]

@@ -331,17 +331,7 @@ async def _delete_what_was_announced(found: Repository) -> None:
         await found.storage.delete(key)
 
 
-class _Wrapped:
-    """Passes everything on."""
-
-    def __init__(self, inner: Storage) -> None:
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
-
-class _Stuck(_Wrapped):
+class _Stuck(FaultyStore):
     """Never stores a pack."""
 
     def __init__(self, inner: Storage) -> None:
@@ -353,7 +343,7 @@ class _Stuck(_Wrapped):
         await asyncio.Event().wait()
 
 
-class _LosesRecords(_Wrapped):
+class _LosesRecords(FaultyStore):
     """Stores the first record, but doesn't answer, nor to reads until it is asked again."""
 
     def __init__(self, inner: Storage) -> None:
@@ -361,7 +351,7 @@ class _LosesRecords(_Wrapped):
         self._away = 0
 
     async def put_new(self, key: str, data: bytes) -> None:
-        await self._inner.put_new(key, data)
+        await super().put_new(key, data)
         if key.startswith(names.RECORDS) and not self._away:
             self._away = 1
             raise StorageAwayError("no answer", operation="put_new", key=key)
@@ -370,4 +360,4 @@ class _LosesRecords(_Wrapped):
         if self._away == 1 and key.startswith(names.RECORDS):
             self._away = 2
             raise StorageAwayError("no answer", operation="get", key=key)
-        return await self._inner.get(key)
+        return await super().get(key)

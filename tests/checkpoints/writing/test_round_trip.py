@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from checkpoints.tree.tree import Tree
+    from tests.support.checkpoint_rig import Thing
 
 
 @pytest.fixture
@@ -157,10 +158,10 @@ def mounted(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", folder], check=True)
 
 
-async def _written(folder: Path) -> dict[bytes, object]:
+async def _written(folder: Path) -> dict[bytes, Thing]:
     found = await repository()
     record = await (await writer(found)).write(folder)
-    return dict(await read_back(found, record))
+    return await read_back(found, record)
 
 
 def _capability() -> bytes:

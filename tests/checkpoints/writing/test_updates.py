@@ -40,7 +40,8 @@ async def test_changes_of_all_kinds_come_to_the_same_tree_either_way(
             anew = await (await writer(await repository())).write(tmp_path)
             assert first.tree == second.tree == anew.tree, history
             folder.touched.clear()
-        assert await read_back(listed, first) == seen(tmp_path)
+        assert by_list.previous is not None
+        assert await read_back(listed, by_list.previous) == seen(tmp_path)
 
 
 async def test_an_unchanged_folder_stores_nothing_but_a_record(tmp_path: Path) -> None:
