@@ -11,4 +11,5 @@ A library that knows storage, trees and generations, and neither sessions nor pr
 - `format/`         what objects look like inside (pure)
 - `tree/`           sorted maps of entries, in nodes that consecutive trees share (pure)
 - `writing/`        from a folder to a committed generation
+- `reading/`        back: into a folder, as a layer, one file; and whether all is well
 """

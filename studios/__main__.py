@@ -16,6 +16,7 @@ import click
 
 from common.templates import CONNECT_VERSION
 from studios.commands.adding import add
+from studios.commands.checkpoints.group import checkpoints
 from studios.commands.doctor import doctor
 from studios.commands.exec import exec_command
 from studios.commands.lifecycle import delete, extend, start, stop
@@ -68,7 +69,7 @@ def cli() -> None:
 
 for command in (
     up, login, list_studios, view, add, start, stop, extend, delete, templates, logs,
-    exec_command, users, doctor
+    exec_command, checkpoints, users, doctor
 ):  # fmt: skip
     cli.add_command(command)
 

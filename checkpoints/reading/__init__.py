@@ -22,6 +22,7 @@ Whether all is well, and what is where:
 - `verify`      everything stored, or a sample: damages by object, losses by path
 - `reach`       what a generation reaches
 - `stats`       what is shared, and what deleting would free
+- `content`     one file, read lazily
 - `selection`   which generation a person means
 
 - `progress`    how far something is

@@ -7,6 +7,7 @@
 - `adding`     add
 - `logs`       logs
 - `exec`       exec
+- `checkpoints` a work directory's: scan, ls, verify, restore and others
 - `doctor`     doctor
 - `login`      login, and one-time links for the browser
 - `users`      users list, add, role, remove

@@ -48,6 +48,9 @@ The agent:
 The checkpoint store:
 - `trees`               a store of nodes, entries of all kinds, small nodes
 - `checkpoint_rig`      repositories, read back; and what a folder really holds
+- `packed`              generations put together by hand, however odd
+- `every_kind`          a tree with everything that one can have
+- `folder_facts`        what the kernel says of a folder
 - `growing_folder`      a folder that changes at random, and says where
 - `faulty_store`        a store around another that fails as stores do
 - `s3_servers`          servers of the real S3 protocol

@@ -1,0 +1,13 @@
+"""`studios checkpoints`: what a work directory holds, without the control plane.
+
+**Start here:** `group`, then `looking` for typical commands.
+
+- `group`     the command and what belongs to it
+- `opening`   the work directory that is meant, opened; its failures as the command line's
+- `looking`   scan, ls, cat, diff, stats
+- `checking`  verify
+- `getting`   restore, restore-file
+- `layers`    export, import
+- `bars`      progress, on terminals
+- `shown`     entries as people and scripts see them (pure)
+"""

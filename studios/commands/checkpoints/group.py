@@ -1,0 +1,31 @@
+"""`checkpoints`: the command, and what belongs to it."""
+
+from __future__ import annotations
+
+import click
+
+from studios.commands.checkpoints.checking import verify_command
+from studios.commands.checkpoints.getting import restore_command, restore_file
+from studios.commands.checkpoints.layers import export_command, import_command
+from studios.commands.checkpoints.looking import cat, diff_command, ls, scan, stats
+
+EPILOG = """\b
+A checkpoint is written ID[@GENERATION | @TIME]:
+  3f2a                     the newest generation of the one whose id begins so
+  3f2a@12                  its generation 12
+  3f2a@2026-03-04T05:06    what it was then (UTC)
+
+A bucket's credentials are those that the environment or this machine has.
+"""
+
+
+@click.group(epilog=EPILOG)
+def checkpoints() -> None:
+    """Look into a work directory's checkpoints, check them, and get files back."""
+
+
+for command in (
+    scan, ls, cat, diff_command, stats, verify_command, restore_command, restore_file,
+    export_command, import_command,
+):  # fmt: skip
+    checkpoints.add_command(command)

@@ -1,0 +1,105 @@
+"""The work directory that a command means, opened; and its failures as the command line's."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+from checkpoints.format.damage import DamagedError
+from checkpoints.format.parameters import UnknownFormatError
+from checkpoints.reading.content import NoContentError
+from checkpoints.reading.failures import RestoreError
+from checkpoints.reading.selection import NoSuchError
+from checkpoints.repository import NoRepositoryError, Repository
+from checkpoints.storage.failures import (
+    LocationError,
+    NotPermittedError,
+    StorageError,
+    StorageMissingError,
+)
+from checkpoints.storage.opening import open_storage, reliable
+from checkpoints.storage.urls import Access, parse_location
+from checkpoints.tree.entry import RefusedError as BeyondLimitsError
+from checkpoints.writing.commit import FencedError
+from studios.failures import CommandError, NotFoundError, RefusedError, UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from studios.surroundings import Surroundings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+checkpoint_argument = click.argument("checkpoint", metavar="CHECKPOINT")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDirectory:
+    """Which one, as it was typed."""
+
+    url: str
+    access: Access
+
+
+def work_directory_option(command: F) -> F:
+    """Add `work_directory`: an address, and what that doesn't say."""
+
+    @wraps(command)
+    def call(*args: Any, url: str, endpoint: str, region: str, account: str, **kwargs: Any) -> Any:
+        access = Access(endpoint=endpoint, region=region, account=account)
+        return command(*args, work_directory=WorkDirectory(url, access), **kwargs)
+
+    options = (
+        click.option("--account", default="", metavar="NAME", help="Azure's storage account."),
+        click.option("--region", default="", metavar="NAME", help="The bucket's region."),
+        click.option(
+            "--endpoint", default="", metavar="URL", help="Another server than the provider's own."
+        ),
+        click.option(
+            "-w",
+            "--work-dir",
+            "url",
+            required=True,
+            metavar="URL",
+            help="/path, s3://bucket/path, gs://bucket/path or az://container/path.",
+        ),
+    )
+    found: Any = call
+    for option in options:
+        found = option(found)
+    return cast("F", found)
+
+
+@asynccontextmanager
+async def opened(
+    surroundings: Surroundings, work_directory: WorkDirectory, *, create: bool = False
+) -> AsyncIterator[Repository]:
+    """Yield the repository; whatever its packages raise inside is a CommandError outside."""
+    url = work_directory.url
+    rng = random.Random()
+    try:
+        bare = await open_storage(parse_location(url), work_directory.access)
+        storage = reliable(bare, clock=surroundings.clock, rng=rng)
+        yield await Repository.open(storage, create=create, clock=surroundings.clock, rng=rng)
+    except (NoRepositoryError, NoSuchError, NoContentError, StorageMissingError) as error:
+        raise NotFoundError(str(error)) from error
+    except NotPermittedError as error:
+        raise RefusedError(str(error)) from error
+    except StorageError as error:
+        raise (UnreachableError if error.retry_helps else CommandError)(str(error)) from error
+    except LocationError as error:
+        raise click.UsageError(str(error)) from error
+    except DamagedError as error:
+        raise CommandError(
+            f"{error}. `studios checkpoints verify -w {url}` says what that costs."
+        ) from error
+    except (RestoreError, UnknownFormatError, BeyondLimitsError, FencedError) as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"{error.filename or url}: {error.strerror or error}.") from error
