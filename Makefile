@@ -39,8 +39,10 @@ else
 	@$(BIN)/python -m pytest $(TESTS)
 endif
 
+# In a mount namespace of their own: agents that other tests start would take copies of their mounts
+# along, and keep them.
 test-roots:
-	@$(BIN)/python -m pytest $(ROOT_TESTS)
+	@unshare --mount $(BIN)/python -m pytest $(ROOT_TESTS)
 
 test-sessions:
 	@$(BIN)/python -m pytest $(SESSION_TESTS) $(ROOT_TESTS:%=--ignore=%)
