@@ -50,8 +50,7 @@ Item = tuple["Key", "Entry | Seen | None"]
 """An entry that is known, or what was seen and has to be described; None of what is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
+class _Stored(msgspec.Struct, frozen=True, gc=False):
     """A chunk to be put into a pack."""
 
     chunk: ChunkId

@@ -73,6 +73,13 @@ async def writer(
     return await Writer.open(found, checkpoint, run_number=run_number)
 
 
+def fill(folder: Path, seed: int) -> None:
+    """Write some files with content of its own for each seed."""
+    rng = random.Random(seed)
+    for number in range(3):
+        (folder / f"file{number}").write_bytes(rng.randbytes(300_000))
+
+
 async def read_back(found: Repository, record: Record) -> dict[bytes, Thing]:
     """Return all that a generation holds, by path, every byte checked."""
     chunks = await found.chunks(record)
