@@ -131,6 +131,8 @@ def _encode_attributes(key: Key, attributes: tuple[tuple[bytes, bytes], ...]) ->
 
 def decode(data: bytes, at: int, end: int) -> Entry:
     """Return the entry whose bytes after the key are at `at` and end at `end`, or DamagedError."""
+    if end - at > ENTRY_BYTES_MAX:
+        raise DamagedError("an entry is too long")
     try:
         entry, after = _decode(data, at)
     except (struct.error, IndexError):

@@ -24,7 +24,6 @@ import msgspec
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import ChunkId
 from checkpoints.tree import keys
-from checkpoints.tree.entry import ENTRY_BYTES_MAX
 from checkpoints.tree.entry_bytes import decode, file_bytes_at
 from checkpoints.tree.keys import PATH_BYTES_MAX, Key
 
@@ -186,11 +185,8 @@ class Node:
     def entry(self, number: int) -> Entry:
         """Return a leaf's entry, or raise DamagedError."""
         at = self.offsets[number]
-        end = self.end_of(number)
-        if end - at > ENTRY_BYTES_MAX:
-            raise DamagedError("an entry is too long")
         data = self._data
-        return decode(data, at + 2 + (data[at] | data[at + 1] << 8), end)
+        return decode(data, at + 2 + (data[at] | data[at + 1] << 8), self.end_of(number))
 
     def entries(self, low: int, high: int) -> list[tuple[Key, Entry]]:
         """Return some of a leaf's entries with their keys, or raise DamagedError."""

@@ -27,7 +27,7 @@ from checkpoints.tree.entry import (
     Target,
 )
 from checkpoints.tree.entry_bytes import decode, encode, file_bytes_at
-from checkpoints.tree.extents import Extent
+from checkpoints.tree.extents import Extent, encode_references
 from checkpoints.tree.keys import Key, key_of
 from tests.support.trees import ENTRIES, file_entry
 
@@ -157,8 +157,8 @@ HOLE = Entry(kind=Kind.FILE, content=Extents(size_bytes=9, extents=(Extent(None,
         pytest.param(damaged(FOLDER, 20, struct.pack("<I", 10**9)), id="nanoseconds"),
         pytest.param(damaged(DELETION, 2, b"\1"), id="deletion with a mode"),
         pytest.param(damaged(DELETION, 24, b"\1"), id="deletion with an inode"),
-        pytest.param(damaged(NAMED, 37, b"\1a"), id="attributes twice"),
-        pytest.param(damaged(NAMED, 32, b"\0\0"), id="no attributes"),
+        pytest.param(damaged(NAMED, 41, b"a"), id="an attribute twice"),
+        pytest.param(damaged(FOLDER, 1, b"\2") + b"\0\0", id="no attributes"),
         pytest.param(damaged(FILE, 32, b"\4"), id="size"),
         pytest.param(damaged(FILE, 44, b"\2"), id="kind of extent"),
         pytest.param(damaged(HOLE, 45, b"\0"), id="empty hole"),
@@ -221,6 +221,14 @@ def test_a_too_long_entry_is_refused_by_name() -> None:
     content = Extents(size_bytes=count, extents=(Extent(CHUNK, 1),) * count)
     with pytest.raises(RefusedError, match=re.escape(f"{b'a/b'!r} would take")):
         encode(KEY, Entry(kind=Kind.FILE, content=content))
+
+
+def test_a_longer_entry_than_can_be_written_is_damage() -> None:
+    count = ENTRY_BYTES_MAX // 36
+    references = (Extent(CHUNK, 1),) * count
+    item = damaged(MOVED, 40, struct.pack("<I", count)) + encode_references(references)[40:]
+    with pytest.raises(DamagedError, match="too long"):
+        decoded(item)
 
 
 @pytest.mark.parametrize("nanoseconds", [0, -1, 1, -(2**63) * 10**9, (2**63) * 10**9 - 1])

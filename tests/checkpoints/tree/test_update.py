@@ -175,14 +175,15 @@ def test_a_tree_of_which_some_first_nodes_are_left_is_as_high_as_it_must_be(cut_
 
 
 def test_removals_within_a_removal_change_nothing_more() -> None:
-    inner = {key_of(b"a/b/%03d" % number): ROOT for number in range(60)}
+    inner = {key_of(b"a/b/%03d/c" % number): ROOT for number in range(100)}
     outer = {key_of(b"a/%03d" % number): ROOT for number in range(100)}
     entries = {ROOT_KEY: ROOT, key_of(b"a"): ROOT, key_of(b"b"): ROOT, **inner, **outer}
     changes: list[Change] = [
         RemoveSubtree(key=key_of(b"a")),
         RemoveSubtree(key=key_of(b"a/050")),
         RemoveSubtree(key=key_of(b"a/b")),
-        SetEntry(key=key_of(b"a/b/030"), entry=file_entry(1)),
+        RemoveSubtree(key=key_of(b"a/b/050")),
+        SetEntry(key=key_of(b"a/b/080/c"), entry=file_entry(1)),
     ]
     with small_nodes():
         store, other = NodeStore(), NodeStore()
