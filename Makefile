@@ -19,6 +19,8 @@ DATA_DIR ?= /var/lib/studios
 TESTS ?= tests
 ROOT_TESTS := tests/agent/root tests/agent/session tests/agent/volume
 SESSION_TESTS := tests/agent tests/e2e
+# Tests that run make run one of their own.
+ALONE := env --unset=MAKEFLAGS --unset=MFLAGS --unset=MAKELEVEL
 BIN := .venv/bin
 PACKAGES := agent checkpoints common connect_proxy control_plane studios tests
 CODE := $(wildcard $(PACKAGES) bench)
@@ -42,13 +44,13 @@ endif
 # In a mount namespace of their own: agents that other tests start would take copies of their mounts
 # along, and keep them.
 test-roots:
-	@unshare --mount $(BIN)/python -m pytest $(ROOT_TESTS)
+	@$(ALONE) unshare --mount $(BIN)/python -m pytest $(ROOT_TESTS)
 
 test-sessions:
-	@$(BIN)/python -m pytest $(SESSION_TESTS) $(ROOT_TESTS:%=--ignore=%)
+	@$(ALONE) $(BIN)/python -m pytest $(SESSION_TESTS) $(ROOT_TESTS:%=--ignore=%)
 
 test-rest:
-	@$(BIN)/python -m pytest tests $(SESSION_TESTS:%=--ignore=%)
+	@$(ALONE) $(BIN)/python -m pytest tests $(SESSION_TESTS:%=--ignore=%)
 
 # Two at a time: more would only wait for each other on a small machine.
 check: install-dev

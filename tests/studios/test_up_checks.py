@@ -239,5 +239,6 @@ async def test_options_that_mean_nothing_are_refused(
 
 
 def test_every_failure_has_an_exit_code_of_its_own() -> None:
-    codes = [kind.exit_code for kind in CommandError.__subclasses__()]
-    assert [CommandError.exit_code, *codes] == [1, 2, 3, 4, 5, 6]
+    """But the failure of something else's check, which is a failure like any other."""
+    kinds = [kind for kind in CommandError.__subclasses__() if "exit_code" in vars(kind)]
+    assert [CommandError.exit_code, *(kind.exit_code for kind in kinds)] == [1, 2, 3, 4, 5, 6]

@@ -138,7 +138,9 @@ async def test_a_cut_leaves_whole_objects_or_none(real: Storage, seed: int) -> N
 
 
 @pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("real", ["memory", "folder"], indirect=True)
 async def test_of_writers_that_race_with_faults_one_wins(real: Storage, seed: int) -> None:
+    """Not on the bucket: moto looks, then writes, and lets two writers in between."""
     rng = random.Random(seed)
     won: list[bytes] = []
 

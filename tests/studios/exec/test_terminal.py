@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import signal
+import sys
 import termios
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,18 @@ class Program:
 @contextlib.asynccontextmanager
 async def started(studios: Studios, window: Window, *words: str) -> AsyncIterator[Program]:
     process = await asyncio.create_subprocess_exec(
-        *("setsid", "--ctty", "--wait", "python", "-m", "studios", "exec", "-it", "demo", "--"),
+        *(
+            "setsid",
+            "--ctty",
+            "--wait",
+            sys.executable,
+            "-m",
+            "studios",
+            "exec",
+            "-it",
+            "demo",
+            "--",
+        ),
         *words,
         env=studios.environment,
         stdin=window.far,
