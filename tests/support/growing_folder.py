@@ -31,7 +31,7 @@ class GrowingFolder:
         verb = self._rng.choice(
             ["write"] * 4
             + ["mkdir"] * 3
-            + ["rewrite", "remove", "rename", "link", "chmod"]
+            + ["rewrite", "remove", "rename", "rename_over", "link", "chmod"]
             + ["attribute", "symlink", "replace", "rewrite", "remove"]
         )
         act: Callable[[], None] = getattr(self, f"_{verb}")
@@ -96,6 +96,17 @@ class GrowingFolder:
             path.rename(other)
             self._touch(path.parent, other.parent)
             self._touch(*(name for name in self._all_names(other) if name != other))
+
+    def _rename_over(self) -> None:
+        """Another file under a name that was there, and nobody has touched either's content."""
+        path, other = (
+            self._some(lambda path: path.is_file() and not path.is_symlink()) for _ in range(2)
+        )
+        if path is None or other is None or path.samefile(other):
+            return
+        names = {*self._all_names(path), *self._all_names(other)} - {path, other}
+        path.rename(other)
+        self._touch(path.parent, other.parent, *names)
 
     def _replace(self) -> None:
         """A folder for a file, or the other way round, under the same name."""

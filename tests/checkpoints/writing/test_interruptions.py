@@ -201,6 +201,17 @@ async def test_a_full_store_says_so_and_nothing_is_committed(tmp_path: Path) -> 
     assert (await one.write(tmp_path)).generation == 1
 
 
+async def test_a_pack_that_fails_late_is_waited_for(tmp_path: Path) -> None:
+    """All was handed in long before, and the record must not come first."""
+    found = await repository()
+    one = await writer(found)
+    fill(tmp_path, 1)
+    found.storage = _FailsLate(found.storage)
+    with pytest.raises(StorageAwayError):
+        await one.write(tmp_path)
+    assert not await found.checkpoints()
+
+
 async def test_a_write_that_is_given_up_leaves_no_threads_and_no_record(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     threads = set(threading.enumerate())
@@ -264,3 +275,14 @@ class _LosesRecords(FaultyStore):
             self._away = 2
             raise StorageAwayError("no answer", operation="get", key=key)
         return await super().get(key)
+
+
+class _FailsLate(FaultyStore):
+    """Says only after a while that a pack could not be stored."""
+
+    async def put_new(self, key: str, data: bytes) -> None:
+        if names.parse_pack(key) is None:
+            return await super().put_new(key, data)
+        for _ in range(5000):  # turns of the loop
+            await asyncio.sleep(0)
+        raise StorageAwayError("no answer", operation="put_new", key=key)
