@@ -29,8 +29,8 @@ async def test_a_cancelled_wait_lasts_until_the_thread_has_ended() -> None:
 
     async with asyncio.TaskGroup() as group:
         task = group.create_task(use())
-        await began.wait()
         try:
+            await began.wait()
             for _ in range(2):  # whoever is impatient changes nothing
                 task.cancel()
                 await asyncio.sleep(0)
