@@ -36,5 +36,4 @@
 - `health`         can a user work here now? (pure)
 - `metrics`        numbers for Prometheus
 - `limits`         waits with a limit
-- `threads`        blocking calls off the event loop
 """

@@ -16,6 +16,7 @@
 - `http1/`          the HTTP/1.1 byte path of edge and gateway
 - `exec/`           what both ends of `studios exec` say
 - `tasks`           background tasks with an owner
+- `threads`         blocking calls off the event loop
 - `loopback`        `*.localhost` resolves to this machine
 - `log`             structured logs
 """

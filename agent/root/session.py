@@ -29,7 +29,7 @@ from agent.root.limit_watch import LimitWatch
 from agent.root.network import SessionNetwork
 from agent.root.orders import Enter, Launch, SignalAll
 from agent.root.seccomp_filter import SeccompUnavailableError, compile_filter
-from agent.threads import Threads
+from common.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -98,7 +98,7 @@ class SessionRoot:
         self._clock = clock
         self._on_change = on_change
         self._closing = contextlib.ExitStack()
-        self._threads = Threads("root")
+        self._threads = Threads(1, "root")
         self._first: Conversation | None = None
         self._is_stuck = False
         """Processes were still there after a SIGKILL."""

@@ -19,7 +19,6 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from agent.threads import Threads
 from agent.volume import attachment, image, syscalls
 from agent.volume.attachment import ACTIVE, SNAPSHOTS, Attachment, aligned
 from agent.volume.loopdev import LoopDevices
@@ -34,6 +33,7 @@ from agent.volume.volume import (
     StillInUseError,
     VolumeError,
 )
+from common.threads import Threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 IMAGE_NAME = "studios-volume.btrfs"
 MOUNT_NAME = "volume"
 
+THREADS_MAX = 4
+"""A growth, a measurement and a snapshot at once, and one to spare: a snapshot waits for the disk,
+and the growth must not wait for the snapshot."""
 SETTLE_SECONDS_MAX = 20.0
 """How long the kernel may take to end a mount that its last process has left: it writes its cache
 first, which on a slow disk takes seconds."""
@@ -70,7 +73,7 @@ class BtrfsVolume:
         self._clock = clock
         self._devices = devices or LoopDevices()
         self._host_reserve_bytes = host_reserve_bytes
-        self._threads = Threads("volume")
+        self._threads = Threads(THREADS_MAX, "volume")
         self._shape = asyncio.Lock()
         self._attached: Attachment | None = None
 

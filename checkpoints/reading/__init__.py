@@ -9,7 +9,6 @@ Into a folder:
 - `contents`    content of files, as it comes
 - `attributes`  owners, modes, attributes, times, in the order that keeps all
 - `folders`     folders below a root, opened without following anything
-- `threads`     waited for, whatever happens
 - `failures`    why something could not be made
 
 As the layer of an image:

@@ -15,8 +15,8 @@ import zstandard
 
 from checkpoints.reading.layer import LeftOut, archive
 from checkpoints.reading.progress import Progress
-from checkpoints.reading.threads import Threads
 from checkpoints.tree.extents import Extent
+from common.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

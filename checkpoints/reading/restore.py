@@ -27,11 +27,11 @@ from checkpoints.reading.folders import OPEN_FLAGS, Folders
 from checkpoints.reading.making import File, Names, complete_folder
 from checkpoints.reading.progress import Progress
 from checkpoints.reading.spans import Piece, plan
-from checkpoints.reading.threads import Threads
 from checkpoints.storage.failures import NotThereError, StorageBrokenError
 from checkpoints.tree.entry import Extents, IndirectExtents, Kind
 from checkpoints.tree.keys import path_of
 from checkpoints.tree.long_lists import extents_of
+from common.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

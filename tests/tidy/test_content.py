@@ -18,7 +18,7 @@ INDEX_HOSTS = [
     "python" + "hosted",
     "npm" + "js.org",
     "npm" + "js.com",
-    "deb." + "debian.org",
+    "deb.deb" + "ian.org",
     "conda" + ".anaconda",
     "artif" + "actory",
     "--" + "index-url",

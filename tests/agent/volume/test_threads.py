@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from agent.threads import Threads
 from common.clock import settle
+from common.threads import Threads
 
 
 async def test_a_cancelled_call_ends_only_when_the_kernel_is_done() -> None:
@@ -18,7 +18,7 @@ async def test_a_cancelled_call_ends_only_when_the_kernel_is_done() -> None:
         begun.set()
         go_on.wait(10)
 
-    threads = Threads("test")
+    threads = Threads(4, "test")
     call = asyncio.get_running_loop().create_task(threads.run(work))
     await asyncio.to_thread(begun.wait, 10)
     for _ in range(2):
@@ -37,7 +37,7 @@ async def test_what_fails_after_a_cancellation_is_not_reported_as_forgotten() ->
         go_on.wait(10)
         raise OSError
 
-    call = asyncio.get_running_loop().create_task(Threads("test").run(work))
+    call = asyncio.get_running_loop().create_task(Threads(4, "test").run(work))
     await settle()
     call.cancel()
     await settle()
@@ -48,4 +48,4 @@ async def test_what_fails_after_a_cancellation_is_not_reported_as_forgotten() ->
 
 async def test_a_failure_is_the_callers() -> None:
     with pytest.raises(ZeroDivisionError):
-        await Threads("test").run(lambda: 1 // 0)
+        await Threads(4, "test").run(lambda: 1 // 0)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from checkpoints.reading.threads import Threads
+from common.threads import Threads
 
 
 async def test_a_cancelled_wait_lasts_until_the_thread_has_ended() -> None:

@@ -8,24 +8,21 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-THREADS_MAX = 4
-"""Of a volume: a growth, a measurement and a snapshot at once, and one to spare: a snapshot waits
-for the disk, and the growth must not wait for the snapshot."""
+    from types import TracebackType
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Threads:
-    """The threads of one volume or root; they are started when needed.
+    """A few threads for one piece of work or one thing; they are started when needed.
 
     A thread lives in the mount namespace of the thread that started it: whoever moves the process
     to another namespace does so before the first call.
     """
 
-    def __init__(self, name: str) -> None:
-        self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix=name)
+    def __init__(self, count: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return `function(…)`, run in a thread.
@@ -44,3 +41,15 @@ class Threads:
             work.exception()  # taken notice of
             raise cancelled
         return work.result()
+
+    def __enter__(self) -> Threads:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """All that was asked for has been waited for: nothing runs any more."""
+        self._pool.shutdown(wait=False)
