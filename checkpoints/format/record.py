@@ -88,6 +88,12 @@ class Record(_Wire, frozen=True, kw_only=True):
     image: str = ""
     final: bool = False
     tree: TreeField | None = None
+    volume: int = 0
+    """The number of the run's volume; entries that came from it have it in their inode."""
+    base: TreeField | None = None
+    """What was restored below the volume, and is needed for as long as the run goes on."""
+    torn: int = 0
+    """Files that changed each time they were read: their content is of no single instant."""
     indexes: tuple[PlaceField, ...] = ()
     added: Added = Added()
     prefetch: tuple[str, ...] = ()
@@ -129,8 +135,9 @@ def _problem(record: Record, expected: Place) -> str:
     try:
         for field in (*record.indexes, *((record.parent,) if record.parent else ())):
             parse_checkpoint_id(field.checkpoint_id)
-        if record.tree is not None and len(record.tree.root_id) != CHUNK_ID_BYTES:
-            return "has a tree without a root"
+        for tree in (record.tree, record.base):
+            if tree is not None and len(tree.root_id) != CHUNK_ID_BYTES:
+                return "has a tree without a root"
     except ValueError as error:
         return f"is wrong: {error}"
     return ""

@@ -91,8 +91,10 @@ class Entry(_Value, frozen=True, kw_only=True, gc=False):
     group: int = 0
     modified_ns: int = 0
     """Since 1970; before it, negative."""
+    changed_ns: int = 0
+    """`ctime`, since 1970: what has the same, and the same inode, is unchanged."""
     inode: int = 0
-    """On the volume it was captured from."""
+    """Made by `inode_of`: a volume's number and an inode's there."""
     opaque: bool = False
     """Of a folder: nothing of the layers below it is visible."""
     several_names: bool = False
@@ -122,3 +124,30 @@ class Entry(_Value, frozen=True, kw_only=True, gc=False):
 
 
 DELETION = Entry(kind=Kind.DELETION)
+
+VOLUMES = 1 << 16
+"""Numbers that volumes can have; after the last comes 0 again. Two volumes with one number could be
+mistaken for one only if a file outlived all others between them."""
+_NUMBER_BITS = 48
+
+
+def deletion(volume: int) -> Entry:
+    """Return a deletion that a volume holds."""
+    return Entry(kind=Kind.DELETION, inode=inode_of(volume, 0))
+
+
+def is_deletion(entry: Entry) -> bool:
+    """Return whether it is a deletion, and has nothing that a deletion can't have."""
+    return entry == deletion(volume_of(entry.inode))
+
+
+def inode_of(volume: int, number: int) -> int:
+    """Return what an entry has for an inode of a volume. Raises RefusedError."""
+    if number >> _NUMBER_BITS:
+        raise RefusedError(f"Inode {number} is too large: no file system of a volume has such.")
+    return volume << _NUMBER_BITS | number
+
+
+def volume_of(inode: int) -> int:
+    """Return the number of the volume that an entry was captured from."""
+    return inode >> _NUMBER_BITS

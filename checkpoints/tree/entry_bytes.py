@@ -1,6 +1,6 @@
 """The bytes of entries.
 
-    key length u16 │ key │ 32 bytes of fixed fields │ attributes │ content
+    key length u16 │ key │ 44 bytes of fixed fields │ attributes │ content
 
 The same entry has the same bytes, always. Decoding is strict. It only moves forward, and compares
 where it arrives with where the entry ends: that finds a wrong length inside without asking at every
@@ -18,7 +18,6 @@ from checkpoints.tree.entry import (
     ATTRIBUTE_BYTES_MAX,
     ATTRIBUTE_NAME_BYTES_MAX,
     ATTRIBUTES_BYTES_MAX,
-    DELETION,
     ENTRY_BYTES_MAX,
     INLINE_BYTES_MAX,
     MODE_MAX,
@@ -32,6 +31,7 @@ from checkpoints.tree.entry import (
     Kind,
     RefusedError,
     Target,
+    is_deletion,
 )
 from checkpoints.tree.extents import (
     decode_extents,
@@ -60,7 +60,7 @@ _FLAGS = tuple(  # by kind, as the one above
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _SIZE = struct.Struct("<Q")
-_FIXED = struct.Struct("<BBHIIqIQ")
+_FIXED = struct.Struct("<BBHIIqIqIQ")
 _DEVICE = struct.Struct("<II")
 
 
@@ -80,10 +80,16 @@ def encode(key: Key, entry: Entry) -> bytes:
         flags |= _SEVERAL_NAMES
     assert not flags & ~_FLAGS[entry.kind], "flags that this kind can't have"
     assert entry.mode <= MODE_MAX
-    assert entry.kind is not Kind.DELETION or entry == DELETION
-    seconds, nanoseconds = divmod(entry.modified_ns, _SECOND_NS)
+    assert entry.kind is not Kind.DELETION or is_deletion(entry), "a deletion has no properties"
     fixed = _FIXED.pack(
-        entry.kind, flags, entry.mode, entry.user, entry.group, seconds, nanoseconds, entry.inode
+        entry.kind,
+        flags,
+        entry.mode,
+        entry.user,
+        entry.group,
+        *divmod(entry.modified_ns, _SECOND_NS),
+        *divmod(entry.changed_ns, _SECOND_NS),
+        entry.inode,
     )
     item = _U16.pack(len(key)) + key + fixed + content
     if len(item) > ENTRY_BYTES_MAX:
@@ -143,11 +149,13 @@ def decode(data: bytes, at: int, end: int) -> Entry:
 
 
 def _decode(data: bytes, at: int) -> tuple[Entry, int]:
-    number, flags, mode, user, group, seconds, nanoseconds, inode = _FIXED.unpack_from(data, at)
+    fixed = _FIXED.unpack_from(data, at)
+    number, flags, mode, user, group, seconds, nanoseconds = fixed[:7]
+    changed_seconds, changed_nanoseconds, inode = fixed[7:]
     kind = _KINDS[number] if number < len(_KINDS) else None
     if kind is None or flags & ~_FLAGS[number]:
         raise DamagedError(f"an entry has kind {number} and flags {flags}")
-    if mode > MODE_MAX or nanoseconds >= _SECOND_NS:
+    if mode > MODE_MAX or nanoseconds >= _SECOND_NS or changed_nanoseconds >= _SECOND_NS:
         raise DamagedError("an entry has an impossible mode or time")
     at += _FIXED.size
     attributes: tuple[tuple[bytes, bytes], ...] = ()
@@ -168,13 +176,14 @@ def _decode(data: bytes, at: int) -> tuple[Entry, int]:
         user=user,
         group=group,
         modified_ns=seconds * _SECOND_NS + nanoseconds,
+        changed_ns=changed_seconds * _SECOND_NS + changed_nanoseconds,
         inode=inode,
         opaque=flags & _OPAQUE != 0,
         several_names=flags & _SEVERAL_NAMES != 0,
         attributes=attributes,
         content=content,
     )
-    if kind is Kind.DELETION and entry != DELETION:
+    if kind is Kind.DELETION and not is_deletion(entry):
         raise DamagedError("a deletion has properties")
     return entry, at
 

@@ -61,6 +61,7 @@ def _is_unchanged(seen: Seen, entry: Entry, untouched_ns: int) -> bool:
         return entry.kind is Kind.DELETION and seen.kind is Kind.DELETION
     return (
         status.st_ctime_ns < untouched_ns
+        and status.st_ctime_ns == entry.changed_ns
         and status.st_mtime_ns == entry.modified_ns
         and seen.kind is entry.kind
         and (entry.kind is not Kind.FILE or status.st_size == entry.size_bytes)

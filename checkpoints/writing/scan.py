@@ -113,6 +113,7 @@ def described(
         user=status.st_uid,
         group=status.st_gid,
         modified_ns=status.st_mtime_ns,
+        changed_ns=status.st_ctime_ns,
         inode=status.st_ino,
         opaque=is_folder and attributes.opaque,
         several_names=not is_folder and status.st_nlink > 1,

@@ -14,8 +14,8 @@ from checkpoints.format.ids import ChunkId, chunk_id
 from checkpoints.tree import cutter
 from checkpoints.tree.builder import build
 from checkpoints.tree.entry import (
-    DELETION,
     INLINE_BYTES_MAX,
+    VOLUMES,
     Content,
     Device,
     Entry,
@@ -24,6 +24,7 @@ from checkpoints.tree.entry import (
     Inline,
     Kind,
     Target,
+    deletion,
 )
 from checkpoints.tree.entry_bytes import encode
 from checkpoints.tree.extents import Extent
@@ -184,6 +185,7 @@ def _of_kind(kind: Kind) -> st.SearchStrategy[Entry]:
         user=_U32,
         group=_U32,
         modified_ns=_TIMES,
+        changed_ns=_TIMES,
         inode=st.integers(0, 2**64 - 1),
         opaque=st.booleans() if kind is Kind.FOLDER else st.just(False),
         several_names=st.just(False) if kind is Kind.FOLDER else st.booleans(),
@@ -192,7 +194,9 @@ def _of_kind(kind: Kind) -> st.SearchStrategy[Entry]:
     )
 
 
-ENTRIES = st.one_of(st.just(DELETION), *(_of_kind(kind) for kind in _CONTENTS))
+ENTRIES = st.one_of(
+    st.integers(0, VOLUMES - 1).map(deletion), *(_of_kind(kind) for kind in _CONTENTS)
+)
 NUMBERS_AND_UNITS = st.tuples(st.integers(0, 3), st.sampled_from([0, 0, 0, 1, 4]))
 MODELS = st.dictionaries(KEYS, NUMBERS_AND_UNITS, max_size=80).map(
     lambda drawn: (

@@ -25,6 +25,8 @@ from checkpoints.tree.entry import (
     Kind,
     RefusedError,
     Target,
+    deletion,
+    inode_of,
 )
 from checkpoints.tree.entry_bytes import decode, encode, file_bytes_at
 from checkpoints.tree.extents import Extent, encode_references
@@ -33,7 +35,7 @@ from tests.support.trees import ENTRIES, file_entry
 
 KEY = key_of(b"a/b")
 START = 2 + len(KEY)
-FIXED_BYTES = 32
+FIXED_BYTES = 44
 CHUNK = ChunkId(bytes(range(32)))
 
 
@@ -95,7 +97,8 @@ def test_the_bytes_are_those_of_the_format() -> None:
         user=1000,
         group=100,
         modified_ns=-1,
-        inode=257,
+        changed_ns=5_000_000_006,
+        inode=inode_of(3, 257),
         several_names=True,
         attributes=((b"user.a", b"xyz"),),
         content=Extents(size_bytes=12, extents=(Extent(None, 7), Extent(CHUNK, 5))),
@@ -106,7 +109,8 @@ def test_the_bytes_are_those_of_the_format() -> None:
             bytes([1, 2 | 4]),
             struct.pack("<HII", 0o4755, 1000, 100),
             struct.pack("<qI", -1, 999_999_999),
-            struct.pack("<Q", 257),
+            struct.pack("<qI", 5, 6),
+            struct.pack("<IHH", 257, 0, 3),
             b"\1\0" + b"\6user.a" + b"\3\0\0\0xyz",
             struct.pack("<Q", 12) + b"\2\0\0\0",
             b"\0" + struct.pack("<Q", 7),
@@ -114,7 +118,7 @@ def test_the_bytes_are_those_of_the_format() -> None:
         ]
     )
     small = Entry(kind=Kind.FILE, content=Inline(data=b"hi"))
-    assert encode(KEY, small)[START:] == bytes([1, 8]) + bytes(30) + struct.pack("<Q", 2) + b"hi"
+    assert encode(KEY, small)[START:] == bytes([1, 8]) + bytes(42) + struct.pack("<Q", 2) + b"hi"
     listed = IndirectExtents(size_bytes=1 << 40, references=(Extent(CHUNK, 99),))
     moved = encode(KEY, Entry(kind=Kind.FILE, content=listed))[START:]
     assert moved[:2] == bytes([1, 16])
@@ -124,8 +128,9 @@ def test_the_bytes_are_those_of_the_format() -> None:
     device = Entry(kind=Kind.BLOCK_DEVICE, content=Device(major=8, minor=1))
     assert encode(KEY, device)[START + FIXED_BYTES :] == struct.pack("<II", 8, 1)
     opaque = Entry(kind=Kind.FOLDER, opaque=True)
-    assert encode(KEY, opaque)[START:] == bytes([2, 1]) + bytes(30)
-    assert encode(KEY, DELETION)[START:] == bytes([8]) + bytes(31)
+    assert encode(KEY, opaque)[START:] == bytes([2, 1]) + bytes(42)
+    assert encode(KEY, DELETION)[START:] == bytes([8]) + bytes(43)
+    assert encode(KEY, deletion(7))[START:] == bytes([8]) + bytes(41) + b"\7\0"
 
 
 def damaged(entry: Entry, at: int, wrong: bytes) -> bytes:
@@ -155,18 +160,19 @@ HOLE = Entry(kind=Kind.FILE, content=Extents(size_bytes=9, extents=(Extent(None,
         pytest.param(damaged(SMALL, 1, b"\x18"), id="content in two places"),
         pytest.param(damaged(FOLDER, 2, b"\x00\x10"), id="mode"),
         pytest.param(damaged(FOLDER, 20, struct.pack("<I", 10**9)), id="nanoseconds"),
+        pytest.param(damaged(FOLDER, 32, struct.pack("<I", 10**9)), id="changed nanoseconds"),
         pytest.param(damaged(DELETION, 2, b"\1"), id="deletion with a mode"),
-        pytest.param(damaged(DELETION, 24, b"\1"), id="deletion with an inode"),
-        pytest.param(damaged(NAMED, 41, b"a"), id="an attribute twice"),
+        pytest.param(damaged(DELETION, 36, b"\1"), id="deletion with an inode"),
+        pytest.param(damaged(NAMED, 53, b"a"), id="an attribute twice"),
         pytest.param(damaged(FOLDER, 1, b"\2") + b"\0\0", id="no attributes"),
-        pytest.param(damaged(FILE, 32, b"\4"), id="size"),
-        pytest.param(damaged(FILE, 44, b"\2"), id="kind of extent"),
-        pytest.param(damaged(HOLE, 45, b"\0"), id="empty hole"),
-        pytest.param(damaged(MOVED, 40, bytes(4)), id="no references"),
-        pytest.param(damaged(MOVED, 76, bytes(4)), id="empty reference"),
-        pytest.param(damaged(MOVED, 79, b"\1"), id="long reference"),
-        pytest.param(damaged(LINK, 34, b"\0"), id="zero byte in a target"),
-        pytest.param(damaged(LINK, 32, b"\0\0")[:-2], id="no target"),
+        pytest.param(damaged(FILE, 44, b"\4"), id="size"),
+        pytest.param(damaged(FILE, 56, b"\2"), id="kind of extent"),
+        pytest.param(damaged(HOLE, 57, b"\0"), id="empty hole"),
+        pytest.param(damaged(MOVED, 52, bytes(4)), id="no references"),
+        pytest.param(damaged(MOVED, 88, bytes(4)), id="empty reference"),
+        pytest.param(damaged(MOVED, 91, b"\1"), id="long reference"),
+        pytest.param(damaged(LINK, 46, b"\0"), id="zero byte in a target"),
+        pytest.param(damaged(LINK, 44, b"\0\0")[:-2], id="no target"),
     ],
 )
 def test_impossible_fields_are_damage(item: bytes) -> None:
@@ -226,7 +232,7 @@ def test_a_too_long_entry_is_refused_by_name() -> None:
 def test_a_longer_entry_than_can_be_written_is_damage() -> None:
     count = ENTRY_BYTES_MAX // 36
     references = (Extent(CHUNK, 1),) * count
-    item = damaged(MOVED, 40, struct.pack("<I", count)) + encode_references(references)[40:]
+    item = damaged(MOVED, 52, struct.pack("<I", count)) + encode_references(references)[40:]
     with pytest.raises(DamagedError, match="too long"):
         decoded(item)
 
