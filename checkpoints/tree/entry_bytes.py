@@ -43,8 +43,9 @@ from checkpoints.tree.extents import (
 if TYPE_CHECKING:
     from checkpoints.tree.keys import Key
 
-_SECOND_NS = 1_000_000_000
+SECOND_NS = 1_000_000_000
 _OPAQUE, _ATTRIBUTES, _SEVERAL_NAMES, _INLINE, _INDIRECT = 1, 2, 4, 8, 16
+HAS_ATTRIBUTES = _ATTRIBUTES
 _FLAGS_OF_ALL = _ATTRIBUTES | _SEVERAL_NAMES
 _KINDS = (None, *Kind)
 _FLAGS = tuple(  # by kind, as the one above
@@ -61,6 +62,7 @@ _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _SIZE = struct.Struct("<Q")
 _FIXED = struct.Struct("<BBHIIqIqIQ")
+FIXED_BYTES = _FIXED.size
 _DEVICE = struct.Struct("<II")
 
 
@@ -87,8 +89,8 @@ def encode(key: Key, entry: Entry) -> bytes:
         entry.mode,
         entry.user,
         entry.group,
-        *divmod(entry.modified_ns, _SECOND_NS),
-        *divmod(entry.changed_ns, _SECOND_NS),
+        *divmod(entry.modified_ns, SECOND_NS),
+        *divmod(entry.changed_ns, SECOND_NS),
         entry.inode,
     )
     item = _U16.pack(len(key)) + key + fixed + content
@@ -155,7 +157,7 @@ def _decode(data: bytes, at: int) -> tuple[Entry, int]:
     kind = _KINDS[number] if number < len(_KINDS) else None
     if kind is None or flags & ~_FLAGS[number]:
         raise DamagedError(f"an entry has kind {number} and flags {flags}")
-    if mode > MODE_MAX or nanoseconds >= _SECOND_NS or changed_nanoseconds >= _SECOND_NS:
+    if mode > MODE_MAX or nanoseconds >= SECOND_NS or changed_nanoseconds >= SECOND_NS:
         raise DamagedError("an entry has an impossible mode or time")
     at += _FIXED.size
     attributes: tuple[tuple[bytes, bytes], ...] = ()
@@ -175,8 +177,8 @@ def _decode(data: bytes, at: int) -> tuple[Entry, int]:
         mode=mode,
         user=user,
         group=group,
-        modified_ns=seconds * _SECOND_NS + nanoseconds,
-        changed_ns=changed_seconds * _SECOND_NS + changed_nanoseconds,
+        modified_ns=seconds * SECOND_NS + nanoseconds,
+        changed_ns=changed_seconds * SECOND_NS + changed_nanoseconds,
         inode=inode,
         opaque=flags & _OPAQUE != 0,
         several_names=flags & _SEVERAL_NAMES != 0,

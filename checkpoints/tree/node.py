@@ -26,11 +26,13 @@ from checkpoints.format.ids import ChunkId
 from checkpoints.tree import keys
 from checkpoints.tree.entry_bytes import decode, file_bytes_at
 from checkpoints.tree.keys import PATH_BYTES_MAX, Key
+from checkpoints.tree.stamps import stamps_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from checkpoints.tree.entry import Entry
+    from checkpoints.tree.stamps import Stamp
 
 NODE_BYTES_MIN = 32 * 1024
 """With fewer, requests and hashes would outweigh what they are for."""
@@ -193,12 +195,22 @@ class Node:
         if low >= high:
             return []
         data = self._data
-        found = self.keys(low, high)
-        bounds = [*self.offsets[low:high].tolist(), self.end_of(high - 1)]
         return [
             (key, decode(data, at + 2 + len(key), end))
-            for key, (at, end) in zip(found, pairwise(bounds), strict=True)
+            for key, (at, end) in zip(
+                self.keys(low, high), pairwise(self._bounds(low, high)), strict=True
+            )
         ]
+
+    def stamps(self, low: int, high: int) -> Sequence[Stamp]:
+        """Return what tells whether some of a leaf's entries are unchanged, or DamagedError."""
+        if low >= high:
+            return []
+        return stamps_in(self._data, self.keys(low, high), self._bounds(low, high))
+
+    def _bounds(self, low: int, high: int) -> list[int]:
+        """Return where some entries begin, and where the last of them ends."""
+        return [*self.offsets[low:high].tolist(), self.end_of(high - 1)]
 
     def weigh(self, low: int, high: int) -> tuple[int, int]:
         """Return how many entries, and bytes of files, are in or below some entries."""

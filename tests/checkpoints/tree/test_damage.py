@@ -26,6 +26,7 @@ def look_at_everything(tree: Tree) -> None:
     for look in (
         lambda: list(tree.walk()),
         lambda: list(tree.walk_keys()),
+        lambda: list(tree.stamps()),
         lambda: tree.lookup(b"a/b"),
         lambda: list(tree.listing(b"a")),
         lambda: [node.weigh(0, node.count) for _, node in tree.nodes(lambda _: False)],
@@ -69,15 +70,15 @@ def test_damage_in_any_node_is_found_by_its_id(
 @given(st.binary(max_size=120), st.integers(0, 1))
 def test_any_bytes_are_damage_or_a_node(body: bytes, level: int) -> None:
     for data in (body, b"STND" + bytes([level]) + bytes(3) + body):
-        try:
+        with suppress(DamagedError):
             node = Node(data)
             node.find(key_of(b"a"))
             if level:
                 [node.child(number) for number in range(node.count)]
-            else:
-                node.entries(0, node.count)
-        except DamagedError:
-            pass
+                continue
+            with suppress(DamagedError):
+                node.stamps(0, node.count)
+            node.entries(0, node.count)
 
 
 @settings(deadline=None)

@@ -110,3 +110,25 @@ def test_keys_that_do_not_ascend_are_damage(keys: list[bytes]) -> None:
     else:
         with pytest.raises(DamagedError):
             check(keys)
+
+
+# What is nearly a key, so that lists of them are often valid but for one.
+_PIECES = st.sampled_from([b"a", b"b", b"b", b"c", b"/", b"\0", b"\0", b".", b"..", b"x" * 255])
+_NEARLY_KEYS = st.one_of(
+    PATHS.map(key_of), PATHS.map(key_of), st.lists(_PIECES, max_size=5).map(b"".join)
+)
+
+
+@settings(deadline=None, max_examples=1000)
+@given(st.lists(_NEARLY_KEYS, max_size=6).map(lambda keys: sorted(set(keys))))
+def test_keys_together_are_as_good_as_each_is_alone(keys: list[bytes]) -> None:
+    """All at once they are looked at in another way."""
+    try:
+        for key in keys:
+            if key != ROOT_KEY:
+                assert key_of(path_of(check([key])[0])) == key
+    except DamagedError:
+        with pytest.raises(DamagedError):
+            check(keys)
+        return
+    assert check(keys) == keys
