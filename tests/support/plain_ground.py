@@ -45,11 +45,13 @@ class PlainProgram:
         self,
         process: subprocess.Popen[bytes],
         *,
+        entered: bool = False,
         terminal_fd: int | None = None,
         outlives_agent: bool = False,
     ) -> None:
         self._process = process
         self._outlives_agent = outlives_agent
+        self._entered = entered
         self.pid = process.pid
         self.terminal_fd = terminal_fd
         self._loop = asyncio.get_running_loop()
@@ -66,9 +68,14 @@ class PlainProgram:
         if not self._ended.done():
             self._ended.set_result(code)
 
+    @property
+    def is_living(self) -> bool:
+        """Whether it has not ended yet, whatever it shows of itself."""
+        return self._process.poll() is None
+
     def lose(self) -> None:
-        """Never tell how it ended: its ground ended before."""
-        if not self._ended.done():
+        """Never tell how it ended: its ground did before. One that was entered has a helper."""
+        if not self._entered and not self._ended.done():
             self._ended.set_exception(CannotStartError("the session has ended"))
             self._ended.exception()  # it is nobody's fault if nobody asks
 
@@ -134,8 +141,14 @@ class PlainGround:
         self._lost.set()
 
     def living(self) -> list[int]:
-        """Return the pids of all that runs on it."""
-        return [int(name) for name in os.listdir("/proc") if name.isdecimal() and self._has(name)]
+        """Return the pids of all that runs on it.
+
+        Its own programs are known, also in the middle of an exec, in which a process shows no
+        environment. What they start is missed then: who waits for its end looks `_LOOKS` times.
+        """
+        own = {program.pid for program in self._programs if program.is_living}
+        pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+        return [pid for pid in pids if pid in own or self._has(pid)]
 
     async def clean_up(self) -> None:
         """End all, whatever the knobs say."""
@@ -183,7 +196,8 @@ class PlainGround:
     ) -> PlainProgram:
         output_fd = self._made()
         streams = (subprocess.DEVNULL, output_fd, output_fd)
-        return PlainProgram(self._spawn(arguments, environment, working_directory, streams))
+        process = self._spawn(arguments, environment, working_directory, streams)
+        return self._known(PlainProgram(process))
 
     def send_signal(self, program: Program, number: signal.Signals) -> None:
         assert isinstance(program, PlainProgram)
@@ -211,7 +225,7 @@ class PlainGround:
         self._made()
         if streams is not None:
             process = self._spawn(arguments, environment, working_directory, streams)
-            return PlainProgram(process, outlives_agent=outlives_agent)
+            return self._known(PlainProgram(process, entered=True, outlives_agent=outlives_agent))
         near, far = os.openpty()
         termios.tcsetwinsize(near, terminal_size)
         try:
@@ -223,7 +237,9 @@ class PlainGround:
             raise
         finally:
             os.close(far)
-        return PlainProgram(process, terminal_fd=near, outlives_agent=outlives_agent)
+        return self._known(
+            PlainProgram(process, entered=True, terminal_fd=near, outlives_agent=outlives_agent)
+        )
 
     # ── How ──────────────────────────────────────────────────────────────────
 
@@ -263,6 +279,10 @@ class PlainGround:
             raise CannotStartError(f"a program can't be started: {error}") from None
         return process
 
+    def _known(self, program: PlainProgram) -> PlainProgram:
+        self._programs.append(program)
+        return program
+
     async def _ends_by(self, numbers: Iterable[signal.Signals], seconds: float) -> bool:
         """Signal all, and SIGKILL what comes later too; True once none is left."""
         end = time.monotonic() + seconds
@@ -284,7 +304,7 @@ class PlainGround:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
 
-    def _has(self, pid: str) -> bool:
+    def _has(self, pid: int) -> bool:
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
                 return self._mark.encode() in file.read().split(b"\0")
