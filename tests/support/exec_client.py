@@ -55,8 +55,9 @@ class ExecClient:
         self._writer = writer
         self.framing = ClientFraming()
         self._heard: list[FromAgent | Pinged | Ponged | Closed] = []
-        self.stdout = b""
-        self.stderr = b""
+        self.stdout = bytearray()
+        """Megabytes come in small pieces: bytes would be copied for each."""
+        self.stderr = bytearray()
         self.notices: list[str] = []
         self.credit = 0
         self.pid: int | None = None
@@ -114,7 +115,7 @@ class ExecClient:
         while wanted not in self.stdout:
             assert await self.hear() is not None, (wanted, self.stdout, self.stderr, self.exit)
         before, _, self.stdout = self.stdout.partition(wanted)
-        return before + wanted
+        return bytes(before + wanted)
 
     async def started(self) -> int:
         """Hear until it has started; return its pid."""

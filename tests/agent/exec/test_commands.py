@@ -35,7 +35,7 @@ async def test_without_stdin_it_is_at_its_end_at_once(rig: Rig) -> None:
 
 async def test_stdin_can_be_empty_and_end(rig: Rig) -> None:
     client = await run(rig, "cat", stdin=b"")
-    assert (client.stdout, client.exit) == (b"", Exit(code=0))
+    assert (bytes(client.stdout), client.exit) == (b"", Exit(code=0))
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 126, 255])
@@ -72,7 +72,7 @@ async def test_it_has_the_environment_of_the_tool_and_the_order_s_on_top(rig: Ri
     async with exec_client(rig) as client:
         client.say(Order(arguments=(b"env",), environment=(b"LANG=x",)))
         await client.end()
-    found = dict(line.split(b"=", 1) for line in client.stdout.splitlines())
+    found = dict(line.split(b"=", 1) for line in bytes(client.stdout).splitlines())
     assert found[b"CONNECT_TOOL_PORT"] == b"%d" % rig.tool_port
     assert found[b"HOME"] == b"/root"
     assert found[b"LANG"] == b"x"

@@ -191,7 +191,7 @@ async def test_200_mb_pass_exactly_and_the_agent_stays_small(tmp_path: Path) -> 
                 assert found is not None
                 if isinstance(found, Stdout):
                     got.update(found.data)
-                    client.stdout = b""
+                    client.stdout.clear()
             client.close()
         assert client.exit == Exit(code=0)
         assert got.digest() == sent.digest()

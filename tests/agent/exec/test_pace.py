@@ -54,7 +54,7 @@ async def test_200_mb_pass_a_pipe_exactly_in_bounded_memory(rig: Rig) -> None:
             if isinstance(found, Stdout):
                 got.update(found.data)
                 received += len(found.data)
-                client.stdout = b""
+                client.stdout.clear()
                 if received % (10 * MIB) < 65536:
                     peak = max(peak, resident_bytes())
         client.close()
@@ -69,7 +69,7 @@ async def test_a_program_waits_for_a_client_that_does_not_read(rig: Rig) -> None
         client.say(Order(arguments=words("dd if=/dev/zero bs=65536 status=none")))
         pid = await client.started()
         written = await held(pid, connections=2)
-        client.stdout = b""
+        client.stdout.clear()
         while len(client.stdout) < written + MIB:
             await client.hear()
         client.say(Signal("SIGINT"))
