@@ -13,6 +13,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
+
 from checkpoints.chunk_source import ChunkSource
 from checkpoints.format import names, parameters as parameters_format, record as record_format
 from checkpoints.format.damage import DamagedError, DamagedObjectError
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 RECORDS_AT_ONCE = 8
 """Read concurrently: they are small, and a bucket takes its time for each."""
+
+_log = structlog.get_logger()
 
 
 class NoRepositoryError(Exception):
@@ -161,8 +165,12 @@ class Repository:
         """Return one index. Raises NotThereError, DamagedObjectError."""
         return await self._index(names.index(place))
 
-    async def moved(self) -> tuple[Index, ...]:
-        """Return where the chunks of rewritten packs are now; what was moved last comes first."""
+    async def moved(self, *, strict: bool = False) -> tuple[Index, ...]:
+        """Return where the chunks of rewritten packs are now; what was moved last comes first.
+
+        One that is damaged costs only what it holds: it is left out with a warning, or if `strict`,
+        raised as DamagedObjectError.
+        """
         listed = [
             (found.modified, pack_id, found.key)
             async for found in self.storage.list(names.MOVED)
@@ -174,6 +182,10 @@ class Repository:
                 indexes[pack_id] = self._moved.get(pack_id) or await self._index(key)
             except NotThereError:
                 continue
+            except DamagedObjectError as error:
+                if strict:
+                    raise
+                _log.warning("checkpoint_index_damaged", key=key, reason=error.problem)
         self._moved = indexes
         return tuple(indexes.values())
 

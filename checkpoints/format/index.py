@@ -8,10 +8,9 @@ guess made from the id itself, because hashes are evenly spread: some two or thr
 
 from __future__ import annotations
 
-import operator
 import struct
+from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import compress, pairwise
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -21,7 +20,7 @@ from checkpoints.format.ids import CHUNK_ID_BYTES, ChunkId, PackId
 from checkpoints.format.pack import ENTRY_BYTES, PackKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 HEADER_BYTES = 64
 _MAGIC = b"STIX"
@@ -33,6 +32,8 @@ _PLACE = struct.Struct("<IIIIB")
 _NUMBER = struct.Struct("<I")
 _PREFIX = struct.Struct(">Q")
 _PREFIX_SPAN = 1 << 64
+_BUCKETS = 256
+"""An index is made piece by piece, by the first byte of ids: so there are objects for few rows."""
 assert _HEADER.size == HEADER_BYTES
 
 
@@ -57,53 +58,60 @@ class ChunkPlace:
 
 
 class IndexBuilder:
-    """An index in the making: rows of bytes, no object for a chunk."""
+    """An index in the making: rows of bytes, no object for a chunk.
+
+    Of the same chunk twice, what was added first counts.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[PackFacts, int] = {}
-        self._rows: list[bytes] = []
-
-    def __len__(self) -> int:
-        return len(self._rows)
+        self._buckets: list[list[bytes]] = [[] for _ in range(_BUCKETS)]
+        self._indexes: list[tuple[Index, list[bytes | None]]] = []
 
     def add(self, chunk: ChunkId, place: ChunkPlace) -> None:
-        """Add one chunk. Of the same chunk twice, what was added first counts."""
+        """Add one chunk. Comes before whatever `add_index` adds."""
         number = self._numbers.setdefault(place.pack, len(self._numbers))
-        self._rows.append(
+        self._buckets[chunk[0]].append(
             _CHUNK.pack(
                 chunk, number, place.offset, place.stored_bytes, place.raw_bytes, place.codec
             )
         )
 
     def add_table(self, pack: PackFacts, table: bytes) -> None:
-        """Add all chunks of a pack, given its table."""
+        """Add all chunks of a pack, given its table. Comes before whatever `add_index` adds."""
         number = _NUMBER.pack(self._numbers.setdefault(pack, len(self._numbers)))
-        self._rows.extend(
-            b"".join(
-                (
-                    table[at : at + CHUNK_ID_BYTES],
-                    number,
-                    table[at + CHUNK_ID_BYTES : at + ENTRY_BYTES],
-                )
-            )
-            for at in range(0, len(table), ENTRY_BYTES)
-        )
+        buckets = self._buckets
+        for at in range(0, len(table), ENTRY_BYTES):
+            split = at + CHUNK_ID_BYTES
+            buckets[table[at]].append(table[at:split] + number + table[split : at + ENTRY_BYTES])
+
+    def add_index(self, index: Index, *, without: Collection[PackId] = ()) -> None:
+        """Add all that an index knows, but for chunks in some packs. It is read in `finish`."""
+        numbers = [
+            None
+            if pack.pack_id in without
+            else _NUMBER.pack(self._numbers.setdefault(pack, len(self._numbers)))
+            for pack in index.packs
+        ]
+        self._indexes.append((index, numbers))
 
     def finish(self) -> bytes:
-        """Return the index; nothing can be added afterwards."""
-        rows = self._rows
-        rows.sort(key=_id_of_row)  # keeps the order of those that are the same chunk's
-        repeated = [_id_of_row(a) == _id_of_row(b) for a, b in pairwise(rows)]
-        if any(repeated):
-            rows = rows[:1] + list(compress(rows[1:], map(operator.not_, repeated)))
+        """Return the index; nothing can be added afterwards. Raises DamagedError."""
+        sorted_rows: list[bytes] = []
+        count = 0
+        for first_byte, bucket in enumerate(self._buckets):
+            rows: dict[bytes, bytes] = {}
+            for row in bucket:
+                rows.setdefault(row[:CHUNK_ID_BYTES], row)
+            bucket.clear()
+            for index, numbers in self._indexes:
+                index.copy_rows(first_byte, numbers, rows)
+            count += len(rows)
+            sorted_rows.append(b"".join([rows[chunk] for chunk in sorted(rows)]))
         packs = b"".join(_PACK.pack(p.pack_id, p.kind, p.object_bytes) for p in self._numbers)
-        body = b"".join((packs, *rows))
+        body = b"".join((packs, *sorted_rows))
         digest = blake3(body).digest()
-        return _HEADER.pack(_MAGIC, _VERSION, len(self._numbers), len(rows), digest) + body
-
-
-def _id_of_row(row: bytes) -> bytes:
-    return row[:CHUNK_ID_BYTES]
+        return _HEADER.pack(_MAGIC, _VERSION, len(self._numbers), count, digest) + body
 
 
 def build(places: Mapping[ChunkId, ChunkPlace]) -> bytes:
@@ -162,6 +170,35 @@ class Index:
             step *= 8
         return None
 
+    def copy_rows(
+        self, first_byte: int, numbers: Sequence[bytes | None], rows: dict[bytes, bytes]
+    ) -> None:
+        """Put rows of chunks whose ids begin with a byte into `rows`, unless the chunk has one.
+
+        Packs get the given numbers, as bytes; those that have None are left out.
+        """
+        data, size = self._data, _CHUNK.size
+        for number in range(self._first(first_byte), self._first(first_byte + 1)):
+            at = self._table + number * size
+            split = at + CHUNK_ID_BYTES
+            chunk = data[at:split]
+            if chunk in rows:
+                continue
+            behind = split + _NUMBER.size
+            (old,) = _NUMBER.unpack_from(data, split)
+            if old >= len(numbers):
+                raise DamagedError("the index names a pack that it doesn't list")
+            if (new := numbers[old]) is not None:
+                rows[chunk] = chunk + new + data[behind : at + size]
+
+    def _first(self, first_byte: int) -> int:
+        """Return the number of the first chunk whose id begins with a byte, or a larger one."""
+        return bisect_left(
+            range(self._count),
+            first_byte,
+            key=lambda number: self._data[self._table + number * _CHUNK.size],
+        )
+
     def __contains__(self, chunk: ChunkId) -> bool:
         return self.find(chunk) is not None
 
@@ -178,10 +215,12 @@ class Index:
         return ChunkPlace(self.packs[pack], offset, stored, raw, codec)
 
 
-def merged(indexes: Iterable[Index]) -> dict[ChunkId, ChunkPlace]:
-    """Return all that some indexes know; of a chunk in several, the first one's place."""
-    places: dict[ChunkId, ChunkPlace] = {}
+def merged(indexes: Iterable[Index], *, without: Collection[PackId] = ()) -> bytes:
+    """Return one index of all that some know, but for chunks in some packs.
+
+    Of a chunk in several, the first one's place counts. Raises DamagedError.
+    """
+    builder = IndexBuilder()
     for index in indexes:
-        for chunk, place in index.items():
-            places.setdefault(chunk, place)
-    return places
+        builder.add_index(index, without=without)
+    return builder.finish()

@@ -14,7 +14,9 @@ What is written:
 - `others`      and which of them by other checkpoints
 - `pack_writer` packs, and their way to the store
 - `capture`     all of these together: from a folder to a tree
-- `commit`      index and record, in that order
+- `indexes`     where the chunks of a generation are, in few objects
+- `reliance`    what a commit relies on is there still
+- `commit`      the record
 - `writer`      the generations of one checkpoint
 - `sealing`     nobody writes under a checkpoint any more
 """

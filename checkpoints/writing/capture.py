@@ -6,6 +6,7 @@ needs: the tree's root, the closed packs, and which chunks of others were relied
 
 from __future__ import annotations
 
+import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from checkpoints.format.codec import encode
 from checkpoints.format.ids import chunk_id
 from checkpoints.format.pack import PackKind
+from checkpoints.format.record import Added, TreeField
 from checkpoints.tree.builder import build
 from checkpoints.tree.long_lists import fitted
 from checkpoints.tree.node import Node
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from checkpoints.format.ids import ChunkId
+    from checkpoints.format.index import PackFacts
     from checkpoints.format.parameters import Parameters
     from checkpoints.tree.cache import NodeCache
     from checkpoints.tree.entry import Entry
@@ -64,6 +67,10 @@ class Source:
     folder: Path
     before: Tree | None
     """The tree of the generation before; None writes everything."""
+    base: Tree | None = None
+    """What lies below the folder."""
+    volume: int = 0
+    """The folder's number."""
     since_ns: int = 0
     """When the capture of that began."""
     changed: Sequence[bytes] | None = None
@@ -74,12 +81,11 @@ class Source:
 class Captured:
     """What a capture leaves."""
 
-    root: Child
+    tree: TreeField
     packs: tuple[ClosedPack, ...]
-    chunks: int
-    raw_bytes: int
-    stored_bytes: int
+    added: Added
     torn: tuple[bytes, ...]
+    """Paths of files that changed each time they were read."""
 
 
 class Capture:
@@ -105,6 +111,25 @@ class Capture:
         self._data = PackWriter(PackKind.DATA, uploads.send, rng)
         self._meta = PackWriter(PackKind.TREE, uploads.send, rng)
 
+    @property
+    def packs(self) -> tuple[PackFacts, ...]:
+        """All that were handed to the store by now."""
+        return tuple(pack.facts for pack in (*self._data.closed, *self._meta.closed))
+
+    async def run_in_thread(self) -> Captured:
+        """Run in a thread of its own. Cancelled, it ends before this does. Raises as `run`."""
+        thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-write")
+        work = asyncio.wrap_future(thread.submit(self.run))
+        try:
+            return await asyncio.shield(work)
+        finally:
+            self._uploads.stop()
+            while not work.done():
+                await asyncio.wait({work})
+            if not work.cancelled():
+                work.exception()  # taken notice of
+            thread.shutdown(wait=False)
+
     def run(self) -> Captured:
         """Return when all packs are stored. Blocks: belongs into a thread.
 
@@ -125,12 +150,20 @@ class Capture:
         finally:
             threads.shutdown(cancel_futures=True)
             volume.close()
+        data, meta = self._data, self._meta
         return Captured(
-            root=root,
-            packs=(*self._data.closed, *self._meta.closed),
-            chunks=self._data.chunks + self._meta.chunks,
-            raw_bytes=self._data.raw_bytes + self._meta.raw_bytes,
-            stored_bytes=self._data.stored_bytes + self._meta.stored_bytes,
+            tree=TreeField(
+                root=root.chunk_id.hex(),
+                root_bytes=root.raw_bytes,
+                entries=root.entries,
+                bytes=root.file_bytes,
+            ),
+            packs=(*data.closed, *meta.closed),
+            added=Added(
+                chunks=data.chunks + meta.chunks,
+                raw_bytes=data.raw_bytes + meta.raw_bytes,
+                stored_bytes=data.stored_bytes + meta.stored_bytes,
+            ),
             torn=tuple(contents.torn),
         )
 

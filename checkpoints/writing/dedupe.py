@@ -1,9 +1,10 @@
 """Which chunks need not be stored, because they are.
 
 Known are the chunks of this write, those of the generation before it, and those of other
-checkpoints in the same work directory. What the generation before it reaches is kept for as long as
-that is. All else may be on its way out: a pack with a tombstone is never relied on, and those that
-were relied on are looked at once more before the commit (`Reused.packs`).
+checkpoints in the same work directory that nobody writes to any more. What the generation before it
+reaches is kept for as long as that is. All else may be on its way out: a pack with a tombstone is
+never relied on, and those that were relied on are looked at once more before the commit
+(`Known.packs`, see `reliance`).
 """
 
 from __future__ import annotations

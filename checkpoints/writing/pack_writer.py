@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from checkpoints.format.codec import Codec
-    from checkpoints.format.ids import ChunkId
+    from checkpoints.format.ids import ChunkId, Generation
     from checkpoints.storage.storage import Storage
 
 UPLOADS_MAX = 3
@@ -102,6 +102,15 @@ class ClosedPack:
 
     facts: PackFacts
     table: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPack:
+    """A pack that a writer has handed to the store."""
+
+    facts: PackFacts
+    generation: Generation
+    """That it was written for, which may never have been committed."""
 
 
 class PackWriter:

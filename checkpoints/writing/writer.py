@@ -1,54 +1,77 @@
 """**Start here:** writes the generations of one checkpoint.
 
-    capture (threads) ─ packs ─┬─ packs relied on are still there? ─ index ─ record
-                               └─ no: once more, without them
+    capture (threads) ─ packs, index ─┬─ what was relied on is still there? ─ record
+                                      └─ no: once more, without it
 
 A writer that stops anywhere before the record has changed nothing that anybody reads. One that was
 sealed, or meets a later run, raises FencedError now and for ever.
+
+A run that continues a checkpoint has a *base*: the tree that was restored, on which its volume
+lies. Its first generation is that tree as it is, so that what it needs is kept; each one after that
+is what the volume shows over the base.
 """
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from checkpoints.chunk_source import ChunkSource
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import Generation
-from checkpoints.format.index import Index, IndexBuilder
 from checkpoints.format.names import Place
-from checkpoints.format.record import Added, PlaceField, Record, TreeField
+from checkpoints.format.record import Added, PlaceField, Record
+from checkpoints.storage.failures import NotThereError, StorageAwayError
+from checkpoints.tree.entry import VOLUMES
+from checkpoints.tree.tree import Tree
 from checkpoints.writing.capture import Capture, Captured, Progress, Source
-from checkpoints.writing.commit import (
-    FencedError,
+from checkpoints.writing.commit import FencedError, new_writer, put_record
+from checkpoints.writing.dedupe import Known
+from checkpoints.writing.indexes import Indexes
+from checkpoints.writing.others import index_of_others
+from checkpoints.writing.pack_writer import Uploads, WrittenPack
+from checkpoints.writing.reliance import (
     PacksGoneError,
-    check_packs,
-    new_writer,
-    put_index,
-    put_record,
-    to_merge,
+    ParentGoneError,
+    PreviousGoneError,
+    Stopwatch,
+    check_ended,
+    look,
     tombstones,
 )
-from checkpoints.writing.dedupe import Known
-from checkpoints.writing.others import indexes_of_others
-from checkpoints.writing.pack_writer import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from checkpoints.format.ids import CheckpointId, PackId
+    from checkpoints.format.index import Index
+    from checkpoints.format.record import TreeField
     from checkpoints.repository import Repository
 
 CAPTURES_MAX = 4
 """Packs that were relied on may go meanwhile. Twice in a row takes a day each time."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+_NOTHING = Added()
+
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a write is to do."""
+
+    folder: Path
+    changed: Sequence[bytes] | None
+    progress: Callable[[Progress], None] | None
+    final: bool
+    prefetch: tuple[str, ...]
 
 
 class Writer:
@@ -66,15 +89,19 @@ class Writer:
     ) -> None:
         """Use `open`."""
         self.previous = previous
-        """The newest generation: of this checkpoint, or of the one that it continues."""
+        """The newest generation that can be read."""
         self._repository = repository
         self._checkpoint_id = checkpoint_id
         self._run_number = run_number
         self._image = image
         self._next = next_generation
         self._writer = new_writer(repository.rng)
-        self._indexes: dict[Place, Index] = {}
-        self._others: tuple[Index, ...] | None = None
+        self._base = previous.base if previous else None
+        self._volume = previous.volume if previous else 0
+        self._indexes = Indexes({})
+        self._others: Index | None = None
+        self._packs: dict[PackId, WrittenPack] = {}
+        self._writing = False
         self._fenced = ""
 
     @classmethod
@@ -87,9 +114,11 @@ class Writer:
         image: str = "",
         parent: Record | None = None,
     ) -> Writer:
-        """Begin a checkpoint that continues `parent`, or go on with one after a restart.
+        """Begin a checkpoint, or go on with one after a restart.
 
-        Raises FencedError, StorageError, DamagedObjectError.
+        Where a `parent` was restored, and the checkpoint has no generation yet, its tree becomes
+        the first. Raises ParentGoneError, ParentBusyError, FencedError, StorageError,
+        DamagedObjectError.
         """
         records = await repository.records(checkpoint_id)
         for record in records.found:
@@ -103,12 +132,33 @@ class Writer:
             checkpoint_id,
             run_number=run_number,
             image=image,
-            previous=records.newest or parent,
+            previous=records.newest,
             next_generation=Generation(max(taken, default=0) + 1),
         )
         if writer.previous is not None:
-            writer._indexes = dict(await repository.indexes(writer.previous))
+            writer._indexes = Indexes(await repository.indexes(writer.previous))
+        elif parent is not None:
+            await writer._inherit(parent)
         return writer
+
+    @property
+    def packs(self) -> Mapping[PackId, WrittenPack]:
+        """What this writer has handed to the store, but for what it was told to forget.
+
+        Some may never have arrived. Those of a write under way come when it has ended.
+        """
+        return self._packs
+
+    def forget(self, packs: Collection[PackId]) -> None:
+        """Never rely on these packs again, and list them in no later generation's indexes.
+
+        Only between writes, and before their tombstones are put: a write that had begun before
+        might rely on them and look too early.
+        """
+        assert not self._writing, "a write may rely on them"
+        self._indexes = self._indexes.without(packs)
+        for pack_id in packs:
+            self._packs.pop(pack_id, None)
 
     async def write(
         self,
@@ -119,120 +169,159 @@ class Writer:
         final: bool = False,
         prefetch: Sequence[str] = (),
     ) -> Record:
-        """Commit what is in `folder` as the next generation.
+        """Commit what `folder`, the run's volume, shows over its base, as the next generation.
 
-        `changes` are the paths of all whose inode was touched since the generation before (see
-        `difference.Listed`); without, all metadata are compared. Raises FencedError, RefusedError,
-        StorageError, OSError; then nothing was committed, unless the store lost an answer: the next
-        write finds that out.
+        `changes` are the paths of all whose inode was touched since `previous` was captured (see
+        `listed`); without, all metadata are compared. Raises FencedError, ParentGoneError,
+        RefusedError, StorageError, DamagedError, OSError; then nothing was committed, unless the
+        store lost an answer: the next write finds that out.
         """
         if self._fenced:
             raise FencedError(self._fenced)
+        assert not self._writing, "one write at a time"
         changed = None if changes is None else tuple(changes)
+        self._writing = True
+        try:
+            return await self._try(_Wish(folder, changed, progress, final, tuple(prefetch)))
+        except FencedError as error:
+            self._fenced = str(error)
+            raise
+        finally:
+            self._writing = False
+
+    async def _try(self, wish: _Wish) -> Record:
         banned = await tombstones(self._repository)
         is_trusted = True
         for _ in range(CAPTURES_MAX):
             try:
-                return await self._write(
-                    folder, changed, banned, progress, final, tuple(prefetch), is_trusted
-                )
+                return await self._write(wish, banned, is_trusted=is_trusted)
             except PacksGoneError as error:
                 _log.info("checkpoint_packs_gone", packs=len(error.packs))
                 banned |= error.packs
-            except DamagedError as error:
+            except (DamagedError, PreviousGoneError) as error:
+                if isinstance(error, PreviousGoneError) and self._base is not None:
+                    raise ParentGoneError.of(error.place) from None
                 if not is_trusted:
                     raise
                 _log.warning("checkpoint_written_anew", reason=str(error))
                 is_trusted = False
-            except FencedError as error:
-                self._fenced = str(error)
-                raise
-        raise AssertionError("the packs that a write relies on go faster than it writes")
+        sentence = f"Packs that were relied on were deleted {CAPTURES_MAX} times in a row."
+        raise StorageAwayError(sentence, operation="size")
 
-    async def _write(
-        self,
-        folder: Path,
-        changed: Sequence[bytes] | None,
-        banned: frozenset[PackId],
-        progress: Callable[[Progress], None] | None,
-        final: bool,
-        prefetch: tuple[str, ...],
-        is_trusted: bool,
-    ) -> Record:
-        """Write once. If what is stored isn't trusted, none of it is relied on."""
+    async def _write(self, wish: _Wish, banned: frozenset[PackId], *, is_trusted: bool) -> Record:
+        """Write once. If the generation before isn't trusted, none of what is stored is used."""
         repository = self._repository
+        begun = Stopwatch(repository.clock)
         started_at = repository.clock.now()
-        indexes = self._indexes if is_trusted else {}
-        source, known = await self._prepare(folder, changed, banned, indexes, is_trusted)
-        captured = await self._capture(source, known, progress)
+        previous = self.previous if is_trusted or self._base is not None else None
+        indexes = self._indexes if previous is not None else Indexes({})
+        source, known = await self._prepare(wish, banned, is_trusted=is_trusted)
+        captured = await self._capture(source, known, wish.progress)
         for path in captured.torn:
             _log.warning("checkpoint_file_torn", path=repr(path))
-        await check_packs(repository, known.packs.values())
         place = Place(self._checkpoint_id, self._next)
-        indexes = await self._commit_index(place, captured, known, indexes)
-        root = captured.root
-        record = await put_record(
-            repository,
-            Record(
-                kind="generation",
-                checkpoint_id=self._checkpoint_id,
-                generation=self._next,
-                run_number=self._run_number,
-                writer=self._writer,
-                created_at=started_at,
-                parent=PlaceField.of(self.previous.place) if self.previous else None,
-                image=self._image,
-                final=final,
-                tree=TreeField(
-                    root=root.chunk_id.hex(),
-                    root_bytes=root.raw_bytes,
-                    entries=root.entries,
-                    bytes=root.file_bytes,
-                ),
-                indexes=tuple(PlaceField.of(index) for index in indexes),
-                added=Added(
-                    chunks=captured.chunks,
-                    raw_bytes=captured.raw_bytes,
-                    stored_bytes=captured.stored_bytes,
-                ),
-                prefetch=prefetch,
-            ),
+        indexes = await indexes.stored(repository.storage, place, captured.packs, known.reused)
+        relied_on = dict(known.packs)
+        if begun.is_late:  # what the write itself stored first may be on its way out by now
+            relied_on |= {pack.facts.pack_id: pack.facts for pack in captured.packs}
+        looked = await look(repository, relied_on, previous)
+        record = self._record(
+            started_at,
+            tree=captured.tree,
+            final=wish.final,
+            torn=len(captured.torn),
+            added=captured.added,
+            prefetch=wish.prefetch,
         )
+        record = await self._commit(record, indexes)
+        if looked.is_late:  # to commit, or to wake up: was it too late?
+            await look(repository, relied_on, None)
+        return record
+
+    async def _inherit(self, parent: Record) -> None:
+        """Commit the tree that is continued, as it is: from then on this checkpoint keeps it."""
+        repository = self._repository
+        await check_ended(repository, parent)
+        try:
+            indexes = Indexes(await repository.indexes(parent))
+            await look(repository, {}, parent)
+        except (NotThereError, PreviousGoneError):
+            raise ParentGoneError.of(parent.place) from None
+        self.previous = parent
+        self._base = parent.tree
+        self._volume = (parent.volume + 1) % VOLUMES
+        record = self._record(repository.clock.now(), tree=parent.tree)
+        await self._commit(record, indexes)
+
+    def _record(
+        self,
+        created_at: datetime,
+        *,
+        tree: TreeField | None,
+        final: bool = False,
+        torn: int = 0,
+        added: Added = _NOTHING,
+        prefetch: tuple[str, ...] = (),
+    ) -> Record:
+        return Record(
+            kind="generation",
+            checkpoint_id=self._checkpoint_id,
+            generation=self._next,
+            run_number=self._run_number,
+            writer=self._writer,
+            created_at=created_at,
+            parent=PlaceField.of(self.previous.place) if self.previous else None,
+            image=self._image,
+            final=final,
+            tree=tree,
+            volume=self._volume,
+            base=self._base,
+            torn=torn,
+            added=added,
+            prefetch=prefetch,
+        )
+
+    async def _commit(self, record: Record, indexes: Indexes) -> Record:
+        fields = tuple(PlaceField.of(place) for place in indexes.found)
+        record = await put_record(self._repository, msgspec.structs.replace(record, indexes=fields))
         self.previous = record
-        self._indexes = indexes
+        self._indexes = Indexes(indexes.found)
         self._next = Generation(record.generation + 1)
         return record
 
     async def _prepare(
-        self,
-        folder: Path,
-        changed: Sequence[bytes] | None,
-        banned: frozenset[PackId],
-        indexes: dict[Place, Index],
-        is_trusted: bool,
+        self, wish: _Wish, banned: frozenset[PackId], *, is_trusted: bool
     ) -> tuple[Source, Known]:
-        if not is_trusted:
-            return Source(folder, None), Known()
         repository, previous = self._repository, self.previous
-        if self._others is None and changed != ():
-            self._others = await indexes_of_others(repository, self._checkpoint_id)
         moved = await repository.moved()
-        own = tuple(indexes.values())
-        known = Known(own, moved=moved, others=self._others or (), banned=banned)
+        own = self._indexes
+        chunks = ChunkSource(repository.storage, own.all, repository.moved, moved)
+
+        def tree(field: TreeField | None) -> Tree | None:
+            return Tree(field.root_id, chunks.fetch, repository.nodes) if field else None
+
+        base = tree(self._base)
+        if not is_trusted:
+            return Source(wish.folder, None, base, self._volume), Known()
+        if self._others is None and wish.changed != ():
+            self._others = await index_of_others(repository, self._checkpoint_id, banned=banned)
+        known = Known(
+            own.all,
+            moved=moved,
+            others=(self._others,) if self._others else (),
+            banned=banned | own.forgotten,
+        )
         if previous is None:
-            return Source(folder, None), known
-        chunks = ChunkSource(repository.storage, own, repository.moved, moved)
+            return Source(wish.folder, None, base, self._volume), known
         since_ns = (previous.created_at - _EPOCH) // timedelta(microseconds=1) * 1000
-        tree = repository.tree(previous, chunks)
-        return Source(folder, tree, since_ns, changed), known
+        before = tree(previous.tree)
+        return Source(wish.folder, before, base, self._volume, since_ns, wish.changed), known
 
     async def _capture(
         self, source: Source, known: Known, progress: Callable[[Progress], None] | None
     ) -> Captured:
-        """Run a capture in a thread of its own. Cancelled, it ends before this does."""
         repository = self._repository
         loop = asyncio.get_running_loop()
-        uploads = Uploads(repository.storage)
 
         def report(state: Progress) -> None:
             if progress is not None:
@@ -243,43 +332,12 @@ class Writer:
             parameters=repository.parameters,
             known=known,
             nodes=repository.nodes,
-            uploads=uploads,
+            uploads=Uploads(repository.storage),
             rng=repository.rng,
             progress=report,
         )
-        thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-write")
-        work = asyncio.wrap_future(thread.submit(capture.run))
         try:
-            return await asyncio.shield(work)
+            return await capture.run_in_thread()
         finally:
-            uploads.stop()
-            while not work.done():
-                await asyncio.wait({work})
-            if not work.cancelled():
-                work.exception()  # taken notice of
-            thread.shutdown(wait=False)
-
-    async def _commit_index(
-        self, place: Place, captured: Captured, known: Known, indexes: dict[Place, Index]
-    ) -> dict[Place, Index]:
-        """Store the index of what is new, and return all that the record needs."""
-        if not captured.packs and not known.reused:
-            return indexes
-        merged = to_merge(indexes)
-
-        def build() -> tuple[bytes, Index]:
-            builder = IndexBuilder()
-            for pack in captured.packs:
-                builder.add_table(pack.facts, pack.table)
-            for chunk, where in known.reused.items():
-                builder.add(chunk, where)
-            for old in merged:
-                for chunk, where in indexes[old].items():
-                    builder.add(chunk, where)
-            data = builder.finish()
-            return data, Index(data)
-
-        data, index = await asyncio.to_thread(build)
-        stored = await put_index(self._repository, place, data)
-        kept = {old: found for old, found in indexes.items() if old not in set(merged)}
-        return {stored: index, **kept}
+            for pack in capture.packs:
+                self._packs[pack.pack_id] = WrittenPack(pack, self._next)

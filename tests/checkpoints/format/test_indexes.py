@@ -66,11 +66,28 @@ def test_any_flipped_bit_and_any_cut_is_damage(
         Index(data[:at])
 
 
-@given(st.lists(tables, max_size=4))
+@given(st.lists(tables, max_size=4), st.data())
 def test_of_a_chunk_in_several_the_first_place_counts(
-    several: list[dict[ChunkId, ChunkPlace]],
+    several: list[dict[ChunkId, ChunkPlace]], choose: st.DataObject
 ) -> None:
+    known = sorted({place.pack.pack_id for table in several for place in table.values()})
+    without = choose.draw(st.sets(st.sampled_from(known))) if known else set()
     expected: dict[ChunkId, ChunkPlace] = {}
     for table in reversed(several):
-        expected |= table
-    assert merged(Index(build(table)) for table in several) == expected
+        expected |= {
+            chunk: place for chunk, place in table.items() if place.pack.pack_id not in without
+        }
+    index = Index(merged((Index(build(table)) for table in several), without=without))
+    assert dict(index.items()) == expected
+    assert not {pack.pack_id for pack in index.packs} & without
+
+
+def test_a_merged_index_has_the_same_bytes_as_one_made_at_once() -> None:
+    rng = random.Random(4)
+    facts = [PackFacts(PackId(rng.randbytes(16)), PackKind.DATA, number) for number in range(3)]
+    tables = [
+        {ChunkId(rng.randbytes(32)): ChunkPlace(pack, 1, 2, 3, 1) for _ in range(500)}
+        for pack in sorted(facts, key=lambda pack: pack.pack_id)
+    ]
+    at_once = build({chunk: place for table in tables for chunk, place in table.items()})
+    assert merged(Index(build(table)) for table in tables) == at_once

@@ -105,10 +105,10 @@ async def test_files_that_go_while_they_are_read_are_gone(
     assert set(written) == {b"", *names}
 
 
-async def test_a_new_checkpoint_stores_nothing_that_another_has(tmp_path: Path) -> None:
+async def test_a_new_checkpoint_stores_nothing_that_an_ended_one_has(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(random.Random(1).randbytes(1_000_000))
     found = await repository()
-    await (await writer(found)).write(tmp_path)
+    await (await writer(found)).write(tmp_path, final=True)
     (tmp_path / "own").write_bytes(b"y" * 1000)
     record = await (await writer(found, OTHER)).write(tmp_path)
     assert record.added.raw_bytes < 3000

@@ -1,0 +1,168 @@
+"""What a commit relies on: packs that it didn't write, and the record that it continues.
+
+Both are looked at once more before the commit. A tombstone stands for a day before its pack goes,
+and what a record reaches outlives it by as long. So what passes is there for long enough, if the
+new record comes within `COMMIT_SECONDS_MAX` of the look: from then on, itself keeps what it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from checkpoints.format import names
+from checkpoints.storage.failures import NotThereError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from checkpoints.format.ids import PackId
+    from checkpoints.format.index import PackFacts
+    from checkpoints.format.names import Place
+    from checkpoints.format.record import Record
+    from checkpoints.repository import Repository
+    from common.clock import Clock
+
+COMMIT_SECONDS_MAX = 3600
+"""Far longer than a commit takes, and far shorter than the day that a tombstone stands."""
+CHECKS_AT_ONCE = 8
+SINGLE_CHECKS_MAX = 200
+"""Of more packs, all are listed: a thousand in one request."""
+
+
+class PacksGoneError(Exception):
+    """Packs that were relied on are on their way out: their chunks have to be stored again."""
+
+    def __init__(self, packs: frozenset[PackId]) -> None:
+        super().__init__(f"{len(packs)} packs are on their way out")
+        self.packs = packs
+
+
+class PreviousGoneError(Exception):
+    """The record that is continued was deleted, and with it, what keeps its tree."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(f"The generation {place} was deleted.")
+        self.place = place
+
+
+class ParentGoneError(Exception):
+    """What a run continues was deleted: without it, no generation of this run is whole.
+
+    The text is a sentence.
+    """
+
+    @classmethod
+    def of(cls, place: Place) -> ParentGoneError:
+        return cls(f"The generation {place} was deleted: start from another checkpoint.")
+
+
+class ParentBusyError(Exception):
+    """What a run was to continue is still being written. The text is a sentence."""
+
+
+class Stopwatch:
+    """How long it is since a moment, by the clock that says more.
+
+    The monotonic one stands still while the machine sleeps; the calendar may be set.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._monotonic = clock.monotonic()
+        self._now = clock.now()
+
+    @property
+    def seconds(self) -> float:
+        by_calendar = (self._clock.now() - self._now).total_seconds()
+        return max(self._clock.monotonic() - self._monotonic, by_calendar)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it is too long ago for a commit to rely on what was seen then."""
+        return self.seconds > COMMIT_SECONDS_MAX
+
+
+async def tombstones(repository: Repository) -> frozenset[PackId]:
+    """Return the packs that are on their way out."""
+    return frozenset(
+        [
+            pack_id
+            async for listed in repository.storage.list(names.TOMBSTONES)
+            if (pack_id := names.parse_tombstone(listed.key)) is not None
+        ]
+    )
+
+
+async def look(
+    repository: Repository, packs: Mapping[PackId, PackFacts], previous: Record | None
+) -> Stopwatch:
+    """Return when all was there and no pack had a tombstone.
+
+    Raises PacksGoneError, PreviousGoneError, StorageError.
+    """
+    since = Stopwatch(repository.clock)
+    if previous is not None:
+        try:
+            await repository.storage.size(names.record(previous.place))
+        except NotThereError:
+            raise PreviousGoneError(previous.place) from None
+    if packs:
+        gone = (await tombstones(repository)) & packs.keys()
+        gone |= await _missing(repository, [p for i, p in packs.items() if i not in gone])
+        if gone:
+            raise PacksGoneError(frozenset(gone))
+    return since
+
+
+def is_ended(newest: Record) -> bool:
+    """Say whether nobody writes to a checkpoint any more, given its newest record."""
+    return newest.kind == "seal" or newest.final
+
+
+async def check_ended(repository: Repository, parent: Record) -> None:
+    """Raise ParentBusyError or ParentGoneError if a checkpoint can't be continued.
+
+    One that is being written is its writer's alone, who deletes what it doesn't need.
+    """
+    newest = next(iter(await repository.places(parent.checkpoint_id)), None)
+    if newest is None:
+        raise ParentGoneError.of(parent.place)
+    if not is_ended(await repository.record(newest)):
+        raise ParentBusyError(
+            f"Checkpoint {parent.checkpoint_id} is still being written: stop its session first."
+        )
+
+
+async def _missing(repository: Repository, packs: list[PackFacts]) -> set[PackId]:
+    """Return those that aren't there, or are something else."""
+    if len(packs) > SINGLE_CHECKS_MAX:
+        sizes = {
+            listed.key: listed.size
+            for prefix in names.PACKS.values()
+            async for listed in repository.storage.list(prefix)
+        }
+        return {p.pack_id for p in packs if sizes.get(_key(p)) != p.object_bytes}
+    missing: set[PackId] = set()
+    waiting = iter(packs)
+
+    async def check() -> None:
+        for pack in waiting:
+            try:
+                size = await repository.storage.size(_key(pack))
+            except NotThereError:
+                size = -1
+            if size != pack.object_bytes:
+                missing.add(pack.pack_id)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(CHECKS_AT_ONCE, len(packs))):
+                group.create_task(check())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return missing
+
+
+def _key(pack: PackFacts) -> str:
+    return names.pack(pack.kind, pack.pack_id)
