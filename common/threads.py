@@ -1,8 +1,14 @@
-"""Blocking calls off the event loop, in threads that nobody else can use up."""
+"""Blocking calls off the event loop, in threads that nobody else can use up.
+
+`Threads` is for calls that end: whoever made them waits for that. `begin` is for those of which
+nobody knows whether they ever will.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -53,3 +59,33 @@ class Threads:
     ) -> None:
         """All that was asked for has been waited for: nothing runs any more."""
         self._pool.shutdown(wait=False)
+
+
+def begin(function: Callable[[], T], *, name: str) -> asyncio.Future[T]:
+    """Call `function` in a thread. Cancelling the future forgets the thread, which goes on.
+
+    It is none of a pool: those are joined when the interpreter ends. A thread that is held up must
+    not hold up the program's end: these are daemons.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+
+    def succeed(result: T) -> None:
+        if not outcome.done():
+            outcome.set_result(result)
+
+    def fail(error: BaseException) -> None:
+        if not outcome.done():
+            outcome.set_exception(error)
+
+    def work() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+            try:
+                result = function()
+            except BaseException as error:  # noqa: BLE001 - whoever waits raises it
+                loop.call_soon_threadsafe(fail, error)
+            else:
+                loop.call_soon_threadsafe(succeed, result)
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return outcome

@@ -16,7 +16,6 @@ Done:
 
 - `desk`       which page answers what; opened, run and closed by the daemon
 - `listener`   the unix socket, and what one connection may cost
-- `threads`    calls that a hostile session could hold up
 - `extension`  the lifespan, extended, but not too often
 - `command`    the script `studio`, which is in `studio.sh`
 """

@@ -1,9 +1,17 @@
 """The unix socket that the session sees, and what one connection may cost.
 
-The loop accepts and decides; reading, sending and closing happen in threads, see `threads`. Nothing
-here grows with what the session does: `CONNECTIONS_MAX` at a time, a head of bounded length in
-`PARTS_MAX` parts, `CALL_SECONDS_MAX` for either direction, and `PAUSE_SECONDS` between two
+The loop accepts and decides; reading, sending and closing happen in threads, see `common.threads`.
+Nothing here grows with what the session does: `CONNECTIONS_MAX` at a time, a head of bounded length
+in `PARTS_MAX` parts, `CALL_SECONDS_MAX` for either direction, and `PAUSE_SECONDS` between two
 connections. Who comes when all is in use waits in the kernel's short queue.
+
+**Why not in the event loop.** Whoever sends bytes on a unix socket may send descriptors with them.
+The receiver that doesn't ask for them closes them, and where that was the last use, it does what
+closing takes: for a TCP socket with SO_LINGER and unsent data, wait for as long as the sender chose
+(seen: `recv` took the 5 seconds that a test asked for). Closing the connection unread does the
+same. In the loop that would stop tunnel and reports. Linux 6.16 can refuse descriptors
+(SO_PASSRIGHTS), what hosts run today mostly can't. An agent that exits is not held up either: the
+kernel lingers for no process that does.
 """
 
 from __future__ import annotations
@@ -17,7 +25,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.inside import exchange
-from agent.inside.threads import begin
+from common.threads import begin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -9,8 +9,6 @@ of their own, and takes about a second.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +17,7 @@ from agent.preflight.survey import survey, with_limits
 from agent.preflight.trials import run_trials
 from common.findings import Surroundings
 from common.session_spec import VolumeLimits
+from common.threads import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -69,30 +68,6 @@ async def check_thoroughly(
 
 
 async def _answered(look: Callable[[], T]) -> T:
-    """Return `look()`, or raise TimeoutError and leave its thread behind.
-
-    Not one of the loop's own threads: the process would wait for it before it ends.
-    """
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
-
-    def tell(result: T | None, error: BaseException | None) -> None:
-        if answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(result)  # type: ignore[arg-type]  # None only beside an error
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = look()
-        except BaseException as caught:  # noqa: BLE001 - handed to whoever waits
-            error = caught
-        with contextlib.suppress(RuntimeError):  # the loop may be over by now
-            loop.call_soon_threadsafe(tell, result, error)
-
-    threading.Thread(target=run, name="preflight", daemon=True).start()
+    """Return `look()`, or raise TimeoutError and leave its thread behind."""
     async with asyncio.timeout(ANSWER_SECONDS_MAX):
-        return await answer
+        return await begin(look, name="preflight")
