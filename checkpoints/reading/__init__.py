@@ -19,6 +19,10 @@ As the layer of an image:
 
 Whether all is well, and what is where:
 - `verify`      everything stored, or a sample: damages by object, losses by path
+- `verified`    what it found
+- `pack_checks` whether a pack is what was written (pure)
+- `known_packs` which packs are there
+- `record_checks` whether a generation can be read back
 - `reach`       what a generation reaches
 - `stats`       what is shared, and what deleting would free
 - `content`     one file, read lazily

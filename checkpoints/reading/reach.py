@@ -34,6 +34,8 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
     names: int = 0
     """How many names are lost with a node, from `path` on; 0 if only content is."""
     reason: str
+    of_base: bool = False
+    """Whether only what was restored below the volume has it so: a run that goes on needs that."""
 
 
 class Reach:
@@ -47,16 +49,20 @@ class Reach:
     def losses(
         self,
         tree: Tree,
+        entries: int,
         fetch: Fetch,
         check: Callable[[ChunkId], None],
         indexes: frozenset[Place],
     ) -> Iterator[Loss]:
-        """Yield what can't be had; `check` raises DamagedError of a chunk of content."""
+        """Yield what can't be had; `check` raises DamagedError of a chunk of content.
+
+        `entries` is how many names the tree has, as the record says.
+        """
         self._indexes = indexes
         try:
             root, root_node = tree.root, tree.root_node
         except DamagedError as error:
-            yield Loss(path=b"", names=1, reason=str(error))
+            yield Loss(path=b"", names=entries, reason=str(error))
             return
         if self._is_sound(root.chunk_id):
             return

@@ -11,6 +11,7 @@ from checkpoints.format import names
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import CheckpointId
 from checkpoints.reading.reach import chunks_of
+from checkpoints.tree.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,17 +130,19 @@ class _Owners:
 def _mark(
     repository: Repository, record: Record, source: ChunkSource, owners: _Owners, number: int
 ) -> None:
-    tree = repository.tree(record, source)
-
     def is_known(chunk: ChunkId) -> bool:
         return not owners.is_new_node(number, chunk)
 
-    for chunk, tree_node in tree.nodes(is_known):
-        owners.add(number, chunk, source)
-        if not tree_node.level:
-            for _, entry in tree_node.entries(0, tree_node.count):
-                for each in chunks_of(entry, source.fetch):
-                    owners.add(number, each, source)
+    for field in (record.tree, record.base):
+        if field is None:
+            continue
+        tree = Tree(field.root_id, source.fetch, repository.nodes)
+        for chunk, tree_node in tree.nodes(is_known):
+            owners.add(number, chunk, source)
+            if not tree_node.level:
+                for _, entry in tree_node.entries(0, tree_node.count):
+                    for each in chunks_of(entry, source.fetch):
+                        owners.add(number, each, source)
 
 
 def _stats(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from checkpoints.reading.verify import Verified, verify
+from checkpoints.reading.verify import verify
 from studios.commands.checkpoints.bars import bar
 from studios.commands.checkpoints.opening import WorkDirectory, opened, work_directory_option
 from studios.commands.checkpoints.shown import show_bytes, text
@@ -18,7 +18,7 @@ from studios.surroundings import Surroundings, pass_surroundings
 
 if TYPE_CHECKING:
     from checkpoints.reading.reach import Loss
-    from checkpoints.reading.verify import Progress
+    from checkpoints.reading.verified import Progress, Verified
 
 _WHOLE = 100.0
 

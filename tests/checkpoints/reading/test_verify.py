@@ -18,7 +18,7 @@ from tests.support.packed import Packing
 
 if TYPE_CHECKING:
     from checkpoints.format.record import Record
-    from checkpoints.reading.verify import Verified
+    from checkpoints.reading.verified import Verified
     from checkpoints.repository import Repository
 
 SMALL, LARGE = b"small" * 100, random.Random(5).randbytes(9000)
@@ -189,7 +189,8 @@ async def test_a_file_whose_chunk_its_own_indexes_do_not_have_is_lost(
     await repository.storage.put_new(names.record(lone), record_format.encode(made))
     found = await verify(repository)
     assert lost(found) == {7: [b"b"]}
-    assert "no index knows" in found.losses[0].named[0].reason
+    assert [damage.key for damage in found.damages] == [names.index(lone)]
+    assert "doesn't have chunk" in found.losses[0].named[0].reason
 
 
 async def test_a_sample_is_drawn_by_seed(repository: Repository) -> None:
