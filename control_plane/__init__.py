@@ -13,6 +13,7 @@ What it knows and decides, pure:
 - `desired`      what is wanted of a run
 - `spec_builder` what an engine is handed for a run
 - `volume_sizes` how large sessions' volumes are
+- `edits`        what an edit makes of a Studio
 - `validation`   request bodies and what may be wrong with them
 - `errors`       expected failures, as sentences
 - `disk_full`    what databases say when their disk is full, as a sentence

@@ -18,6 +18,7 @@ from common.ids import SessionId
 from control_plane.access import Action, Refused, may
 from control_plane.core import Core, advance, assemble, find_studio
 from control_plane.disk_full import disk_full_sentence
+from control_plane.edits import edited, is_free
 from control_plane.effects import Facts
 from control_plane.errors import ConflictError, InvalidError, RefusedError
 from control_plane.lifecycle import Event, stop_event
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from common.clock import Clock
-    from common.ids import UserId
     from common.templates import TemplateFacts
     from common.tokens import TokenSigner
     from control_plane.changes import ChangeSet
@@ -58,8 +58,6 @@ if TYPE_CHECKING:
 
 LIST_MAX = 100
 Studios: TypeAlias = list[Studio]
-_FREE_TO_CHANGE = ("is_private", "allowed_user_ids", "labels", "access_version")
-"""Fields that may be edited at any time: people must be able to shut others out of a session."""
 
 
 class StudioService(
@@ -165,13 +163,13 @@ class StudioService(
             only_labels = request == UpdateStudio(label_ids=request.label_ids)
             _require(person, Action.LABEL if only_labels else Action.EDIT, studio)
             _raise(problems_of_update(request, await self._world(transaction)))
-            after = _edited(studio, request)
+            after = edited(studio, request)
             if request.label_ids is not None:
                 labels = await _labels(transaction, request.label_ids)
                 after = msgspec.structs.replace(after, labels=labels)
             if after.name != studio.name:
                 await _require_free(transaction, after.name, besides=session_id)
-            if _but_free(after, studio) != studio:
+            if not is_free(after, studio):
                 advance(studio, Event.EDIT, Facts(now=self._core.clock.now()))
             if after != studio:
                 after = msgspec.structs.replace(after, last_updated=self._core.clock.now())
@@ -289,32 +287,6 @@ def _require_inside(person: Person, studio: Studio) -> None:
 def _raise(problems: Iterable[str]) -> None:
     if sentences := " ".join(problems):
         raise InvalidError(sentences)
-
-
-def _edited(studio: Studio, request: UpdateStudio) -> Studio:
-    after = msgspec.structs.replace(
-        studio,
-        name=studio.name if request.name is None else request.name,
-        description=studio.description if request.description is None else request.description,
-        configuration=request.configuration or studio.configuration,
-        is_private=studio.is_private if request.is_private is None else request.is_private,
-        allowed_user_ids=_allowed(studio, request),
-    )
-    access = (after.is_private, after.allowed_user_ids)
-    if access != (studio.is_private, studio.allowed_user_ids):
-        after = msgspec.structs.replace(after, access_version=studio.access_version + 1)
-    return after
-
-
-def _allowed(studio: Studio, request: UpdateStudio) -> frozenset[UserId]:
-    wanted = request.allowed_user_ids
-    return studio.allowed_user_ids if wanted is None else frozenset(wanted)
-
-
-def _but_free(after: Studio, before: Studio) -> Studio:
-    """`after`, with everything that may change at any time as it was."""
-    kept = {name: getattr(before, name) for name in _FREE_TO_CHANGE}
-    return msgspec.structs.replace(after, **kept)
 
 
 async def _require_free(
