@@ -12,4 +12,5 @@ A library that knows storage, trees and generations, and neither sessions nor pr
 - `tree/`           sorted maps of entries, in nodes that consecutive trees share (pure)
 - `writing/`        from a folder to a committed generation
 - `reading/`        back: into a folder, as a layer, one file; and whether all is well
+- `collecting/`     what nothing needs any more goes, the rest is stored better
 """

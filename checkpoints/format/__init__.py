@@ -8,6 +8,7 @@
 - `pack`       an object of many chunks, which explains itself
 - `index`      where chunks are; looked up without an object for each
 - `record`     what commits a generation, and what seals a checkpoint
+- `collection` what a collection found without use
 - `parameters` the repository's own: `format.json`
 - `damage`     what is raised when bytes are not what they should be
 """

@@ -1,0 +1,24 @@
+"""Frees what nothing needs any more, and stores better what is kept.
+
+**Start here:** `collector`, then `doom`, which says why nothing is deleted that somebody needs.
+
+What is known:
+- `settings`      after which times what goes
+- `listing`       what is stored, and what time it is there
+- `survey`        all records, read until no more come
+- `marking`       which chunks any generation needs
+- `marks`         in eight bytes a chunk (pure)
+
+What is decided (pure):
+- `keeping`       which records go
+- `doom`          which packs and indexes are announced, and which go
+
+What is done:
+- `collector`     a collection, step by step
+- `execution`     does what was decided
+- `removal`       deletes, and counts what is refused
+- `outcome`       what a collection tells its caller
+
+- `watch`         how long something has taken
+- `interruptible` a thread that asks the event loop for what it reads
+"""

@@ -1,0 +1,185 @@
+"""**Start here:** one collection.
+
+    the store's time ─ tombstones, earlier findings, indexes, packs ─ records, until no more come
+    ─ findings ─ tombstones ─ deletions ─ superseded records ─ packs rewritten ─ indexes folded
+
+Each step may be the last. Tombstones are listed before packs, so that one without a pack has
+outlived it, and packs before records. While a record or an index can't be read, nothing but
+superseded records goes: nobody knows what else is needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from checkpoints.collecting import execution
+from checkpoints.collecting.doom import Situation, doom, next_at
+from checkpoints.collecting.interruptible import Interruptible
+from checkpoints.collecting.keeping import superfluous
+from checkpoints.collecting.listing import (
+    findings_before,
+    list_collections,
+    list_indexes,
+    list_packs,
+    list_probes,
+    list_tombstones,
+    read_moved,
+    store_time,
+)
+from checkpoints.collecting.marking import Marking
+from checkpoints.collecting.outcome import Collected, Phase, Progress
+from checkpoints.collecting.removal import Removal
+from checkpoints.collecting.settings import Settings
+from checkpoints.collecting.survey import Survey
+from checkpoints.collecting.watch import Watch
+from checkpoints.format.damage import DamagedObjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from checkpoints.collecting.doom import Doom
+    from checkpoints.repository import Repository
+
+_log = structlog.get_logger()
+
+
+async def collect(
+    repository: Repository,
+    settings: Settings | None = None,
+    report: Callable[[Progress], None] = lambda _: None,
+    *,
+    dry_run: bool = False,
+) -> Collected:
+    """Free what nothing needs, as far as it is time; `dry_run` only says what would be done.
+
+    Raises StorageError: what was done by then is done, the next collection does the rest. Two at a
+    time do no harm.
+    """
+    thread = Interruptible("checkpoint-collect")
+    try:
+        collection = _Collection(repository, settings or Settings(), report, thread, dry_run)
+        return await collection.run()
+    finally:
+        thread.close()
+
+
+class _Collection:
+    def __init__(
+        self,
+        repository: Repository,
+        settings: Settings,
+        report: Callable[[Progress], None],
+        thread: Interruptible,
+        dry_run: bool,
+    ) -> None:
+        self._repository = repository
+        self._storage = repository.storage
+        self._settings = settings
+        self._report = report
+        self._thread = thread
+        self._dry_run = dry_run
+        self._found = Collected()
+        self._watch = Watch(repository.clock)
+        self._removal = Removal(repository.storage, self._is_too_late)
+
+    async def run(self) -> Collected:
+        found = self._found
+        self._report(Progress(Phase.LISTING))
+        self._began = await store_time(self._storage, self._repository.rng)
+        try:
+            await self._collect()
+        except DamagedObjectError as damage:  # an index that was moved: all else hangs on them
+            found.is_blocked = True
+            found.problems.append(str(damage))
+        found.refused, found.refusal = self._removal.refused, self._removal.refusal
+        _log.info(
+            "collection_ended",
+            problems=len(found.problems),
+            **{
+                name: value
+                for name, value in msgspec.structs.asdict(found).items()
+                if value and name != "problems"
+            },
+        )
+        return found
+
+    async def _collect(self) -> None:
+        storage, settings, found = self._storage, self._settings, self._found
+        tombstones = await list_tombstones(storage)
+        collections = await list_collections(storage)
+        before, problem = await findings_before(storage, collections, self._began, settings.apart)
+        indexes = await list_indexes(storage)
+        moved = await read_moved(storage, indexes)
+        packs = await list_packs(storage)
+        marking = Marking(self._repository, packs, moved, self._thread)
+        survey = Survey(
+            self._repository,
+            marking,
+            lambda done, total: self._report(Progress(Phase.MARKING, done, total)),
+        )
+        await survey.run()
+        situation = Situation(
+            began=self._began,
+            packs=packs,
+            tombstones=tombstones,
+            indexes={key: listed.modified for key, listed in indexes.items()},
+            needed_packs=marking.marks.packs,
+            needed_indexes=marking.needed_indexes,
+            before=before,
+        )
+        plan = doom(situation, settings)
+        self._count(situation, plan, survey, marking)
+        found.problems += [problem] if problem else []
+        superseded = [
+            superfluous(records, self._began, settings)
+            for records in survey.by_checkpoint().values()
+        ]
+        if self._dry_run:
+            found.deleted_records = sum(map(len, superseded))
+            return
+        if not found.is_blocked:
+            await self._free(situation, plan)
+            old = collections | await list_probes(storage)
+            await execution.tidy_up(self._removal, old, self._began, settings)
+        found.deleted_records = await execution.drop_records(self._removal, superseded)
+
+    async def _free(self, situation: Situation, plan: Doom) -> None:
+        found, removal, settings = self._found, self._removal, self._settings
+        self._report(Progress(Phase.DELETING, 0, len(plan.deleted_packs)))
+        await execution.note(self._storage, plan.findings, self._repository.clock)
+        if self._is_too_late():
+            found.problems.append(
+                "The collection took so long that it deletes nothing: what it saw is too long ago."
+            )
+            return
+        found.announced_packs = await execution.announce(self._storage, plan.announced)
+        if self._watch.at_most() <= settings.revival_lasts_max:
+            found.revived_packs = await execution.revive(removal, plan.revived)
+        await execution.delete_packs(self._storage, removal, situation, plan, found)
+        await execution.delete_indexes(removal, plan, found)
+
+    def _is_too_late(self) -> bool:
+        return self._watch.at_most() > self._settings.lasts_max
+
+    def _count(self, situation: Situation, plan: Doom, survey: Survey, marking: Marking) -> None:
+        found, packs = self._found, situation.packs
+        found.checkpoints = len(survey.by_checkpoint())
+        found.generations = survey.generations
+        found.packs = len(packs)
+        found.stored_bytes = sum(pack.object_bytes for pack in packs.values())
+        found.needed_bytes = sum(map(marking.marks.stored_bytes, marking.marks.packs))
+        found.unused_packs = len(plan.findings.packs)
+        found.unused_bytes = sum(packs[each].object_bytes for each in plan.findings.packs)
+        found.waiting_packs = plan.waiting + len(plan.announced)
+        found.is_blocked = not survey.is_complete
+        found.problems += survey.problems
+        found.next_at = next_at(situation, plan, self._settings)
+        if self._dry_run and not found.is_blocked:
+            found.announced_packs = len(plan.announced)
+            found.revived_packs = len(plan.revived)
+            found.deleted_packs = len(plan.deleted_packs)
+            found.deleted_bytes = sum(packs[each].object_bytes for each in plan.deleted_packs)
+            found.deleted_indexes = len(plan.deleted_indexes)

@@ -1,0 +1,156 @@
+"""What is stored, as listings show it; and what time it is there."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from checkpoints.format import collection as collection_format, names
+from checkpoints.format.collection import Findings
+from checkpoints.format.damage import DamagedError, DamagedObjectError
+from checkpoints.format.index import Index
+from checkpoints.storage.failures import NotPermittedError, NotThereError
+from checkpoints.storage.probe import PROBES
+
+if TYPE_CHECKING:
+    import random
+    from datetime import datetime, timedelta
+
+    from checkpoints.format.ids import PackId
+    from checkpoints.format.names import Place
+    from checkpoints.format.pack import PackKind
+    from checkpoints.storage.storage import Listed, Storage
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPack:
+    """A pack that is there."""
+
+    kind: PackKind
+    object_bytes: int
+    modified: datetime
+
+
+async def store_time(storage: Storage, rng: random.Random) -> datetime:
+    """Return what time it is by the store's clock: that of an object which is created for it.
+
+    The collector's own clock may be wrong by days, and an hour would be enough to lose data.
+    """
+    key = f"{PROBES}{rng.randbytes(16).hex()}"
+    await storage.put_new(key, b"what time is it?\n")
+    try:
+        times = [found.modified async for found in storage.list(PROBES) if found.key == key]
+    finally:
+        try:
+            await storage.delete(key)
+        except NotPermittedError as error:
+            _log.info("collection_probe_left", key=key, reason=str(error))
+    if not times:
+        raise NotThereError("The store doesn't list what was just created.", key=key)
+    return times[0]
+
+
+async def list_tombstones(storage: Storage) -> dict[PackId, datetime]:
+    """Return the packs that are announced, and since when."""
+    return {
+        pack_id: listed.modified
+        async for listed in storage.list(names.TOMBSTONES)
+        if (pack_id := names.parse_tombstone(listed.key)) is not None
+    }
+
+
+async def list_records(storage: Storage) -> dict[Place, datetime]:
+    """Return the places of all records."""
+    return {
+        place: listed.modified
+        async for listed in storage.list(names.RECORDS)
+        if (place := names.parse_record(listed.key)) is not None
+    }
+
+
+async def list_packs(storage: Storage) -> dict[PackId, ListedPack]:
+    found: dict[PackId, ListedPack] = {}
+    for prefix in names.PACKS.values():
+        async for listed in storage.list(prefix):
+            if (pack := names.parse_pack(listed.key)) is not None:
+                found[pack[1]] = ListedPack(pack[0], listed.size, listed.modified)
+    return found
+
+
+async def list_indexes(storage: Storage) -> dict[str, Listed]:
+    """Return all indexes by name: those of generations, and moved ones."""
+    return {
+        listed.key: listed
+        async for listed in storage.list(names.INDEXES)
+        if names.parse_index(listed.key) or names.parse_moved(listed.key)
+    }
+
+
+async def list_collections(storage: Storage) -> dict[str, datetime]:
+    """Return the names of earlier collections, and when they had found what they found."""
+    return {
+        listed.key: listed.modified
+        async for listed in storage.list(names.COLLECTIONS)
+        if names.parse_collection(listed.key) is not None
+    }
+
+
+async def list_probes(storage: Storage) -> dict[str, datetime]:
+    """Return what was created to ask for the time, or for a store's abilities, and not deleted."""
+    return {listed.key: listed.modified async for listed in storage.list(PROBES)}
+
+
+async def findings_before(
+    storage: Storage, collections: dict[str, datetime], began: datetime, apart: timedelta
+) -> tuple[Findings, str]:
+    """Return what the latest collection found that ended long enough before; and what is wrong."""
+    times = sorted(
+        ((modified, key) for key, modified in collections.items() if began - modified >= apart),
+        reverse=True,
+    )
+    problem = ""
+    for _, key in times:
+        try:
+            data = await storage.get(key)
+            return await asyncio.to_thread(collection_format.parse, data), problem
+        except NotThereError:
+            continue  # another collection has tidied up
+        except DamagedError as error:
+            problem = f"{key}: {error}"
+    return Findings(), problem
+
+
+async def read_moved(storage: Storage, indexes: dict[str, Listed]) -> dict[str, Index]:
+    """Return where the chunks of rewritten packs are now, by name; the latest first.
+
+    Raises DamagedObjectError: without them nobody can say which packs are needed.
+    """
+    listed = [
+        (found.modified, pack_id, key)
+        for key, found in indexes.items()
+        if (pack_id := names.parse_moved(key)) is not None
+    ]
+    moved: dict[str, Index] = {}
+    for _, _, key in sorted(listed, reverse=True):
+        try:
+            moved[key] = await _read_index(storage, key)
+        except NotThereError:
+            continue
+    return moved
+
+
+async def _read_index(storage: Storage, key: str) -> Index:
+    """Read an index, twice if it is wrong: what was spoilt may have been the answer only."""
+    for is_last in (False, True):
+        data = await storage.get(key)
+        try:
+            return await asyncio.to_thread(Index, data)
+        except DamagedError as error:
+            if is_last:
+                raise DamagedObjectError(key, str(error)) from None
+    raise AssertionError
