@@ -1,16 +1,19 @@
 """Where one node ends and the next begins.
 
-A node ends after an entry whose key has a CRC-32 with the lowest nine bits set, if the node is
-32 KiB long by then; or before an entry that would make it longer than 512 KiB. Lengths are those of
-the whole node: header, entries and table.
+A node ends after an entry that says so, if it is 32 KiB long by then; or before an entry that would
+make it longer than 512 KiB. Lengths are those of the whole node: header, entries and table.
+
+One entry of 512 says so. In a leaf it is the key that decides, so what a file contains moves no
+ends. In an inner node it is the child's id: its key follows one that ended a leaf, so keys there
+are not like any others.
 
 So what a node holds follows from where it begins and from the entries after it, from nothing else.
 That is what makes trees share their nodes: as soon as, after a change, a node ends where one ended
-before, all that follow are those from before. It takes one or two nodes. Only where no key ends
-one, and all have the largest length, a change moves what follows, up to the next key that does.
+before, all that follow are those from before. It takes one or two nodes. Only where no entry says
+so, and all have the largest length, a change moves what follows, up to the next one that does.
 
 An old node's entries are taken over in runs, without another look at each: one that was beyond the
-32 KiB and did not end the node has a key that doesn't.
+32 KiB and did not end the node doesn't say so.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from checkpoints.tree.node import (
     Child,
     Node,
     assemble,
+    child_id,
 )
 
 if TYPE_CHECKING:
@@ -38,13 +42,33 @@ if TYPE_CHECKING:
     from checkpoints.tree.keys import Key
     from checkpoints.tree.node import Put
 
-_CUT_MASK = 0x1FF
-"""One key of 512, so nodes have about 100 KiB."""
+_CUT_BITS = 9
+"""One entry of 512, so nodes have about 100 KiB."""
+_LEAF_MASK = (1 << _CUT_BITS) - 1 << 32 - _CUT_BITS
+_INNER_MASK = (1 << _CUT_BITS) - 1
+_SPREAD = 2654435761
+"""2^32 over the golden ratio. A CRC-32 is linear: of names that differ in a few digits, it has the
+same bits in all of them, so that no name ends a node, or nearly every one. The product's highest
+bits depend on all of the CRC's."""
+_ID_BYTES = 8
 
 
-def ends_node(key: bytes) -> bool:
-    """Return whether a node that is long enough ends after this key."""
-    return crc32(key) & _CUT_MASK == _CUT_MASK
+def says_end_of_leaf(key: bytes) -> bool:
+    """Return whether a leaf that is long enough ends after the entry with this key."""
+    return crc32(key) * _SPREAD & _LEAF_MASK == _LEAF_MASK
+
+
+def says_end_of_inner(item: bytes) -> bool:
+    """Return whether an inner node that is long enough ends after this entry."""
+    number = int.from_bytes(child_id(item)[:_ID_BYTES], "little")
+    return number & _INNER_MASK == _INNER_MASK
+
+
+def says_end(node: Node, number: int) -> bool:
+    """Return whether a node that is long enough ends after this entry of a node."""
+    if node.level:
+        return says_end_of_inner(node.items(number, number + 1))
+    return says_end_of_leaf(node.key(number))
 
 
 def has_room_for_any(level: int, node_bytes: int) -> bool:
@@ -119,9 +143,8 @@ class Cutter:
         self._only = None
         self._entries += entries
         self._file_bytes += file_bytes
-        if (
-            crc32(key) & _CUT_MASK == _CUT_MASK
-            and end + TABLE_ENTRY_BYTES * len(offsets) >= NODE_BYTES_MIN
+        if end + TABLE_ENTRY_BYTES * len(offsets) >= NODE_BYTES_MIN and (
+            says_end_of_inner(item) if self.level else says_end_of_leaf(key)
         ):
             self.close()
 
@@ -168,9 +191,9 @@ class Cutter:
         if shift > 0:
             untried = range(reaching(NODE_BYTES_MIN - shift), min(reaching(NODE_BYTES_MIN), stop))
         for number in untried:
-            if ends_node(source.key(number)):
+            if says_end(source, number):
                 return number + 1, True
-        if stop == source.count and ends_node(source.key(stop - 1)):
+        if stop == source.count and says_end(source, stop - 1):
             return stop, source.length_up_to(stop - 1) + shift >= NODE_BYTES_MIN
         return stop, stop < high
 

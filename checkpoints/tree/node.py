@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from checkpoints.format.damage import DamagedError
-from checkpoints.format.ids import ChunkId
+from checkpoints.format.ids import CHUNK_ID_BYTES, ChunkId
 from checkpoints.tree import keys
 from checkpoints.tree.entry_bytes import decode, file_bytes_at
 from checkpoints.tree.keys import PATH_BYTES_MAX, Key
@@ -83,6 +83,12 @@ def encode_child(child: Child) -> bytes:
     """Return the entry of an inner node."""
     numbers = _CHILD.pack(child.chunk_id, child.raw_bytes, child.entries, child.file_bytes)
     return _KEY_LENGTH.pack(len(child.key)) + child.key + numbers
+
+
+def child_id(item: bytes) -> bytes:
+    """Return the id in an entry of an inner node, which is valid."""
+    split = len(item) - _CHILD.size
+    return item[split : split + CHUNK_ID_BYTES]
 
 
 def decode_child(item: bytes) -> Child:

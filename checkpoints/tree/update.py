@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, assert_never
 from checkpoints.tree.builder import Builder
 from checkpoints.tree.changes import Change, Edit, PointEdit, RangeEdit, edits_of
 from checkpoints.tree.cursor import Cursor
-from checkpoints.tree.cutter import Cutter, ends_node, has_room_for_any
+from checkpoints.tree.cutter import Cutter, has_room_for_any, says_end
 from checkpoints.tree.keys import ROOT_KEY, Key
 from checkpoints.tree.node import Child, decode_child, encode_child
 
@@ -140,7 +140,8 @@ class _Pass:
     def _was_ended_by_length(self, child: Child) -> bool:
         if has_room_for_any(self._level, child.raw_bytes):
             return False
-        return not ends_node(self._read(child).last_key)
+        node = self._read(child)
+        return not says_end(node, node.count - 1)
 
     def _ends_here(self) -> bool:
         """Return whether the open node has no room for the next old node, which nothing touches."""

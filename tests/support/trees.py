@@ -85,7 +85,7 @@ class NodeStore:
 
 
 @contextmanager
-def small_nodes(cut_mask: int = 3) -> Iterator[None]:
+def small_nodes(cut_bits: int = 2) -> Iterator[None]:
     """Cut nodes so that forty entries make a tree of several levels, with all kinds of cuts.
 
     Entries of MODELS are as long as some of UNIT_BYTES, so lengths are often exactly the limits.
@@ -95,7 +95,8 @@ def small_nodes(cut_mask: int = 3) -> Iterator[None]:
         patch.setattr(cutter, "NODE_BYTES_MAX", HEADER_BYTES + 20 * UNIT_BYTES)
         patch.setattr(cutter, "ENTRY_BYTES_MAX", 10 * UNIT_BYTES)
         patch.setattr(cutter, "CHILD_BYTES_MAX", 2 * UNIT_BYTES)
-        patch.setattr(cutter, "_CUT_MASK", cut_mask)
+        patch.setattr(cutter, "_LEAF_MASK", (1 << cut_bits) - 1 << 32 - cut_bits)
+        patch.setattr(cutter, "_INNER_MASK", (1 << cut_bits) - 1)
         yield
 
 
@@ -203,5 +204,6 @@ MODELS = st.dictionaries(KEYS, NUMBERS_AND_UNITS, max_size=80).map(
         {ROOT_KEY: ROOT} | {key: entry_of_units(key, *each) for key, each in drawn.items()}
     )
 )
-CUT_MASKS = st.sampled_from([1, 3, 31, 0xFFFFFFFF])
-"""From nodes that nearly all end after a key to such that all have the largest length."""
+CUT_BITS = st.sampled_from([1, 2, 5, 32])
+"""From such that nearly all nodes end where an entry says so to such that all have the largest
+length."""
