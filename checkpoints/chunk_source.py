@@ -1,7 +1,8 @@
 """Reads chunks: finds them, reads neighbours together, checks what came.
 
 A chunk may be found in several places, because a collection moves chunks and deletes where they
-were. The first place that has it is taken; if there is none, `index/moved` is looked at again.
+were, and the same chunk may have been stored twice. The first place that has it whole is taken; if
+there is none, `index/moved` is looked at again.
 
 What comes is checked against the chunk's id, so nothing wrong is handed on. If it is wrong, it is
 read once more: the answer may have been spoilt, and not what is stored.
@@ -81,8 +82,27 @@ class ChunkSource:
 
     async def read(self, chunk: ChunkId) -> bytes:
         """Return a chunk's raw bytes. Raises DamagedError, DamagedObjectError, StorageError."""
-        stored = await self._try(chunk, self.place(chunk))
-        return stored if stored is not None else await self._elsewhere(chunk)
+        tried: set[ChunkPlace] = set()
+        damage: DamagedObjectError | None = None
+        for is_last in (False, True):
+            for place in self.places(chunk):
+                if place in tried:
+                    continue
+                tried.add(place)
+                try:
+                    raw = await self._try(chunk, place)
+                except DamagedObjectError as error:
+                    damage = damage or error
+                    continue
+                if raw is not None:
+                    return raw
+            if not is_last:
+                self._moved = tuple(await self._load_moved())
+        if damage is not None:
+            raise damage
+        place = self.place(chunk)
+        key = names.pack(place.pack.kind, place.pack.pack_id)
+        raise DamagedObjectError(key, f"is missing, and with it chunk {chunk.hex()}")
 
     def groups(self, chunks: Iterable[ChunkId]) -> Iterator[Group]:
         """Yield what is read together. Every chunk comes once, roughly in the order asked for.
@@ -146,17 +166,6 @@ class ChunkSource:
 
     async def _read_here(self, chunk: ChunkId) -> bytes:
         return await self.read(chunk)
-
-    async def _elsewhere(self, chunk: ChunkId) -> bytes:
-        """Read a chunk that isn't where it was first looked for."""
-        self._moved = tuple(await self._load_moved())
-        for place in self.places(chunk):
-            raw = await self._try(chunk, place)
-            if raw is not None:
-                return raw
-        place = self.place(chunk)
-        key = names.pack(place.pack.kind, place.pack.pack_id)
-        raise DamagedObjectError(key, f"is missing, and with it chunk {chunk.hex()}")
 
     async def _try(self, chunk: ChunkId, place: ChunkPlace) -> bytes | None:
         """Return a chunk's raw bytes if they are there; None if there is no such pack."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HEADER_BYTES = 64
 _MAGIC = b"STIX"
 _VERSION = 1
-_HEADER = struct.Struct("<4sB3xII16x32s")
+_HEADER = struct.Struct("<4sB3sII16s32s")
 _PACK = struct.Struct("<16sB3xI")
 _CHUNK = struct.Struct("<32sIIIIB3x")
 _PLACE = struct.Struct("<IIIIB")
@@ -111,7 +111,10 @@ class IndexBuilder:
         packs = b"".join(_PACK.pack(p.pack_id, p.kind, p.object_bytes) for p in self._numbers)
         body = b"".join((packs, *sorted_rows))
         digest = blake3(body).digest()
-        return _HEADER.pack(_MAGIC, _VERSION, len(self._numbers), count, digest) + body
+        header = _HEADER.pack(
+            _MAGIC, _VERSION, bytes(3), len(self._numbers), count, bytes(16), digest
+        )
+        return header + body
 
 
 def build(places: Mapping[ChunkId, ChunkPlace]) -> bytes:
@@ -129,11 +132,13 @@ class Index:
         """Raise DamagedError if it is not what was written."""
         if len(data) < HEADER_BYTES:
             raise DamagedError("the index is shorter than its header")
-        magic, version, packs, chunks, digest = _HEADER.unpack_from(data)
+        magic, version, zeros, packs, chunks, more_zeros, digest = _HEADER.unpack_from(data)
         if magic != _MAGIC:
             raise DamagedError("the object is no index")
         if version != _VERSION:
             raise DamagedError(f"the index has version {version}")
+        if any(zeros) or any(more_zeros):
+            raise DamagedError("the index has a header of another form")
         self._table = HEADER_BYTES + packs * _PACK.size
         if len(data) != self._table + chunks * _CHUNK.size:
             raise DamagedError("the index was cut off")
@@ -141,10 +146,13 @@ class Index:
             raise DamagedError("the index has other content")
         self._data = data
         self._count = chunks
-        self.packs = tuple(
-            PackFacts(PackId(pack_id), PackKind(kind), size)
-            for pack_id, kind, size in _PACK.iter_unpack(data[HEADER_BYTES : self._table])
-        )
+        try:
+            self.packs = tuple(
+                PackFacts(PackId(pack_id), PackKind(kind), size)
+                for pack_id, kind, size in _PACK.iter_unpack(data[HEADER_BYTES : self._table])
+            )
+        except ValueError:
+            raise DamagedError("the index has a pack of an unknown kind") from None
 
     def __len__(self) -> int:
         count: int = self._count

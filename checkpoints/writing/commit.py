@@ -20,13 +20,27 @@ if TYPE_CHECKING:
 
     from checkpoints.format.ids import CheckpointId
     from checkpoints.format.record import Record
-    from checkpoints.repository import Repository
+    from checkpoints.repository import Records, Repository
 
 WRITER_DIGITS = 16
 
 
 class FencedError(Exception):
     """Another run has taken the checkpoint over: this one must not write to it ever again."""
+
+
+def check_fence(records: Records, checkpoint_id: CheckpointId, run_number: int) -> None:
+    """Raise FencedError if a run must not write to a checkpoint with these records."""
+    for record in records.found:
+        if record.kind == "seal" or record.run_number > run_number:
+            raise FencedError(_sentence(checkpoint_id, record))
+        if record.final:
+            raise FencedError(ended(checkpoint_id))
+
+
+def ended(checkpoint_id: CheckpointId) -> str:
+    """Return the sentence about one that has its final generation."""
+    return f"Checkpoint {checkpoint_id} has its final generation: continue it under another id."
 
 
 def new_writer(rng: random.Random) -> str:

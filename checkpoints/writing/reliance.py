@@ -14,7 +14,7 @@ from checkpoints.format import names
 from checkpoints.storage.failures import NotThereError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Set
 
     from checkpoints.format.ids import PackId
     from checkpoints.format.index import PackFacts
@@ -95,11 +95,17 @@ async def tombstones(repository: Repository) -> frozenset[PackId]:
 
 
 async def look(
-    repository: Repository, packs: Mapping[PackId, PackFacts], previous: Record | None
+    repository: Repository,
+    packs: Mapping[PackId, PackFacts],
+    previous: Record | None,
+    *,
+    written: Set[PackId] = frozenset(),
 ) -> Stopwatch:
     """Return when all was there and no pack had a tombstone.
 
-    Raises PacksGoneError, PreviousGoneError, StorageError.
+    Those that were `written` just now are there, but even they may have got a tombstone: where
+    the store's clock was set, or the write has taken a day. Raises PacksGoneError,
+    PreviousGoneError, StorageError.
     """
     since = Stopwatch(repository.clock)
     if previous is not None:
@@ -107,8 +113,8 @@ async def look(
             await repository.storage.size(names.record(previous.place))
         except NotThereError:
             raise PreviousGoneError(previous.place) from None
-    if packs:
-        gone = (await tombstones(repository)) & packs.keys()
+    if packs or written:
+        gone = (await tombstones(repository)) & (packs.keys() | written)
         gone |= await _missing(repository, [p for i, p in packs.items() if i not in gone])
         if gone:
             raise PacksGoneError(frozenset(gone))

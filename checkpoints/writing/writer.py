@@ -30,7 +30,7 @@ from checkpoints.storage.failures import NotThereError, StorageAwayError
 from checkpoints.tree.entry import VOLUMES
 from checkpoints.tree.tree import Tree
 from checkpoints.writing.capture import Capture, Captured, Progress, Source
-from checkpoints.writing.commit import FencedError, new_writer, put_record
+from checkpoints.writing.commit import FencedError, check_fence, ended, new_writer, put_record
 from checkpoints.writing.dedupe import Known
 from checkpoints.writing.indexes import Indexes
 from checkpoints.writing.others import index_of_others
@@ -121,11 +121,7 @@ class Writer:
         DamagedObjectError.
         """
         records = await repository.records(checkpoint_id)
-        for record in records.found:
-            if record.kind == "seal" or record.run_number > run_number:
-                raise FencedError(
-                    f"Checkpoint {checkpoint_id} was taken over by run {record.run_number}."
-                )
+        check_fence(records, checkpoint_id, run_number)
         taken = [place.generation for place in await repository.places(checkpoint_id)]
         writer = cls(
             repository,
@@ -211,8 +207,7 @@ class Writer:
     async def _write(self, wish: _Wish, banned: frozenset[PackId], *, is_trusted: bool) -> Record:
         """Write once. If the generation before isn't trusted, none of what is stored is used."""
         repository = self._repository
-        begun = Stopwatch(repository.clock)
-        started_at = repository.clock.now()
+        begun, started_at = Stopwatch(repository.clock), repository.clock.now()
         previous = self.previous if is_trusted or self._base is not None else None
         indexes = self._indexes if previous is not None else Indexes({})
         source, known = await self._prepare(wish, banned, is_trusted=is_trusted)
@@ -221,10 +216,9 @@ class Writer:
             _log.warning("checkpoint_file_torn", path=repr(path))
         place = Place(self._checkpoint_id, self._next)
         indexes = await indexes.stored(repository.storage, place, captured.packs, known.reused)
-        relied_on = dict(known.packs)
-        if begun.is_late:  # what the write itself stored first may be on its way out by now
-            relied_on |= {pack.facts.pack_id: pack.facts for pack in captured.packs}
-        looked = await look(repository, relied_on, previous)
+        written = {pack.facts.pack_id: pack.facts for pack in captured.packs}
+        relied_on = known.packs | (written if begun.is_late else {})
+        looked = await look(repository, relied_on, previous, written=written.keys())
         record = self._record(
             started_at,
             tree=captured.tree,
@@ -235,7 +229,7 @@ class Writer:
         )
         record = await self._commit(record, indexes)
         if looked.is_late:  # to commit, or to wake up: was it too late?
-            await look(repository, relied_on, None)
+            await look(repository, relied_on, None, written=written.keys())
         return record
 
     async def _inherit(self, parent: Record) -> None:
@@ -252,6 +246,12 @@ class Writer:
         self._volume = (parent.volume + 1) % VOLUMES
         record = self._record(repository.clock.now(), tree=parent.tree)
         await self._commit(record, indexes)
+        try:
+            # Once more: now one of both records was there at any instant. A collection that lists
+            # while one comes and the other goes, sees one.
+            await look(repository, {}, parent)
+        except PreviousGoneError:
+            raise ParentGoneError.of(parent.place) from None
 
     def _record(
         self,
@@ -287,6 +287,8 @@ class Writer:
         self.previous = record
         self._indexes = Indexes(indexes.found)
         self._next = Generation(record.generation + 1)
+        if record.final:
+            self._fenced = ended(self._checkpoint_id)
         return record
 
     async def _prepare(

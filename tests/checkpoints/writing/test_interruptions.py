@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 FIRST = Place(CHECKPOINT, Generation(1))
 SECOND = Place(CHECKPOINT, Generation(2))
-OPERATIONS = range(9)
+OPERATIONS = range(11)
 """More than a second write has: the last ones change nothing."""
 
 
@@ -118,6 +118,18 @@ async def test_the_run_that_seals_may_ask_again_and_a_lower_one_may_not(tmp_path
         await seal(found, CHECKPOINT, run_number=5)
     assert await seal(found, CHECKPOINT, run_number=7) == first
     assert await seal(found, OTHER, run_number=1) is None
+
+
+async def test_after_the_final_generation_comes_none(tmp_path: Path) -> None:
+    found = await repository()
+    one = await writer(found)
+    fill(tmp_path, 1)
+    final = await one.write(tmp_path, final=True)
+    with pytest.raises(FencedError, match="final"):
+        await one.write(tmp_path)
+    with pytest.raises(FencedError, match="final"):
+        await writer(found)
+    assert (await found.records(CHECKPOINT)).found == (final,)
 
 
 async def test_of_two_writers_of_one_run_one_goes_on(tmp_path: Path) -> None:
