@@ -2,7 +2,8 @@
 
 Each question below looks at one side of the host and yields pairs: a need, and the problem with it,
 empty if it is met. A need that can't be judged is left out, so that one cause makes one finding:
-without SYS_ADMIN every call and every trial would fail, and only the capability is named.
+without SYS_ADMIN every call and every trial would fail, and only the capability is named. The
+questions about the agent itself are in `rights`.
 """
 
 from __future__ import annotations
@@ -20,18 +21,17 @@ from agent.preflight.place import (
     is_vital,
 )
 from agent.preflight.refusals import REFUSALS, by_whom, cure, lifting
-from agent.root.confinement import CAPABILITY_NUMBERS, DEFAULT_CAPABILITIES
+from agent.preflight.rights import capabilities, capability, identity, is_privileged, lacking
+from agent.root.confinement import DEFAULT_CAPABILITIES
 from agent.volume.image import HOST_RESERVE_BYTES
 from common.findings import Finding, Findings, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Set as AbstractSet
+    from collections.abc import Callable
 
     from agent.preflight.facts import Facts, TrialName
-    from agent.preflight.needs import Need
+    from agent.preflight.needs import Judged, Need
     from common.findings import Surroundings
-
-    Judged = Iterator[tuple[Need, str]]
 
 ARCHITECTURES = ("x86_64", "aarch64")
 """For which there is a filter of system calls."""
@@ -67,7 +67,7 @@ def judge(facts: Facts) -> Findings:
 
 def may_try(facts: Facts) -> frozenset[TrialName]:
     """Return the trials that nothing known already makes futile."""
-    if not _is_privileged(facts) or any(facts.calls.values()):
+    if not is_privileged(facts) or any(facts.calls.values()):
         return frozenset()
     names: set[TrialName] = {"namespaces", "mounts", "confinement", "volume", "way-out"}
     loop_lacks = facts.loop_control or facts.loop_node
@@ -77,12 +77,12 @@ def may_try(facts: Facts) -> frozenset[TrialName]:
         names.discard("volume")
     if facts.file_systems["overlay"]:
         names -= {"mounts", "volume"}
-    if any(problem for _, problem in _filter(facts)) or _lacking(DEFAULT_CAPABILITIES, facts):
+    if any(problem for _, problem in _filter(facts)) or lacking(DEFAULT_CAPABILITIES, facts):
         names.discard("confinement")
     lacks_network = any(
         problem for question in (_network, _way_out) for _, problem in question(facts)
     )
-    if lacks_network or _lacking({"net_admin"}, facts):
+    if lacks_network or lacking({"net_admin"}, facts):
         names.discard("way-out")
     return frozenset(names)
 
@@ -107,60 +107,11 @@ def _finding(need: Need, problem: str) -> Finding:
     )
 
 
-def _is_privileged(facts: Facts) -> bool:
-    """Tell if the kernel could allow it: otherwise every refusal has that one cause."""
-    return (
-        facts.user_id == 0
-        and not facts.in_user_namespace
-        and CAPABILITY_NUMBERS["sys_admin"] in facts.capabilities
-    )
-
-
-# ── The agent itself ─────────────────────────────────────────────────────────
-
-
-def _identity(facts: Facts) -> Judged:
-    yield needs.ROOT, "" if facts.user_id == 0 else f"this is user {facts.user_id}, not root"
-    inside = "this is a user namespace, as of a rootless container"
-    yield needs.MACHINES_USERS, inside if facts.in_user_namespace else ""
-
-
-def _capabilities(facts: Facts) -> Judged:
-    if facts.user_id != 0:
-        return
-
-    yield _capability("SYS_ADMIN", "mounts and namespaces", facts)
-    missing = _lacking(DEFAULT_CAPABILITIES, facts)
-    need = needs.capabilities("capabilities", "the rights that sessions get", missing)
-    yield need, _missing_capabilities(missing)
-    loss = "sessions share the network of this host, and can't ping"
-    yield _capability("NET_ADMIN", "a network of each session's own", facts, loss=loss)
-
-
-def _capability(name: str, purpose: str, facts: Facts, *, loss: str = "") -> tuple[Need, str]:
-    missing = _lacking({name.lower()}, facts)
-    need = needs.capabilities(name, purpose, missing, loss=loss)
-    return need, _missing_capabilities(missing)
-
-
-def _lacking(names: AbstractSet[str], facts: Facts) -> tuple[str, ...]:
-    held = facts.capabilities
-    return tuple(sorted(name.upper() for name in names if CAPABILITY_NUMBERS[name] not in held))
-
-
-def _missing_capabilities(names: tuple[str, ...]) -> str:
-    if not names:
-        return ""
-    if len(names) == 1:
-        return f"the capability {names[0]} is missing"
-    return f"the capabilities {', '.join(names)} are missing"
-
-
 # ── The kernel ───────────────────────────────────────────────────────────────
 
 
 def _kernel(facts: Facts) -> Judged:
-    if not _is_privileged(facts):
+    if not is_privileged(facts):
         return
     absent = [name for name, error in facts.calls.items() if error == errno.ENOSYS]
     refused = [name for name, error in facts.calls.items() if error in REFUSALS]
@@ -303,7 +254,7 @@ def _limits(facts: Facts) -> Judged:
     if facts.user_id == 0:
         loss = "an agent may be ended when the machine itself is out of memory"
         purpose = "keeping agents alive when memory runs out"
-        yield _capability("SYS_RESOURCE", purpose, facts, loss=loss)
+        yield capability("SYS_RESOURCE", purpose, facts, loss=loss)
     if facts.kernel_log is not None:
         yield needs.KERNEL_LOG, _device_problem("/dev/kmsg", facts.kernel_log)
 
@@ -331,8 +282,8 @@ def _names(names: list[str]) -> str:
 
 
 _QUESTIONS: tuple[Callable[[Facts], Judged], ...] = (
-    _identity,
-    _capabilities,
+    identity,
+    capabilities,
     _kernel,
     _namespaces,
     _filter,

@@ -8,7 +8,9 @@ only with everything else.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from common.findings import Remedies
 
@@ -23,6 +25,10 @@ class Need:
     purpose: str
     remedies: Remedies
     loss: str = ""
+
+
+Judged: TypeAlias = Iterator[tuple[Need, str]]
+"""Needs, each with the problem with it: empty if it is met."""
 
 
 def anywhere(remedy: str) -> Remedies:
