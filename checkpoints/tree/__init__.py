@@ -10,6 +10,7 @@ object for an entry only while somebody looks at it.
 - `entry`        what a tree says about one name
 - `entry_bytes`  the same as bytes
 - `stamps`       what tells whether names are unchanged, without their entries
+- `leaf_chunks`  which chunks files need, without their entries
 - `extents`      where a file's content is
 - `long_lists`   lists of extents in chunks of their own
 - `node`         a piece of a tree: taken apart, looked into, put together

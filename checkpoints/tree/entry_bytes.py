@@ -44,15 +44,14 @@ if TYPE_CHECKING:
     from checkpoints.tree.keys import Key
 
 SECOND_NS = 1_000_000_000
-_OPAQUE, _ATTRIBUTES, _SEVERAL_NAMES, _INLINE, _INDIRECT = 1, 2, 4, 8, 16
-HAS_ATTRIBUTES = _ATTRIBUTES
-_FLAGS_OF_ALL = _ATTRIBUTES | _SEVERAL_NAMES
+OPAQUE, ATTRIBUTES, SEVERAL_NAMES, INLINE, INDIRECT = 1, 2, 4, 8, 16
+_FLAGS_OF_ALL = ATTRIBUTES | SEVERAL_NAMES
 _KINDS = (None, *Kind)
 _FLAGS = tuple(  # by kind, as the one above
     {
         None: 0,
-        Kind.FILE: _FLAGS_OF_ALL | _INLINE | _INDIRECT,
-        Kind.FOLDER: _OPAQUE | _ATTRIBUTES,
+        Kind.FILE: _FLAGS_OF_ALL | INLINE | INDIRECT,
+        Kind.FOLDER: OPAQUE | ATTRIBUTES,
         Kind.DELETION: 0,
     }.get(kind, _FLAGS_OF_ALL)
     for kind in _KINDS
@@ -63,6 +62,7 @@ _U32 = struct.Struct("<I")
 _SIZE = struct.Struct("<Q")
 _FIXED = struct.Struct("<BBHIIqIqIQ")
 FIXED_BYTES = _FIXED.size
+SIZE_BYTES = _SIZE.size
 _DEVICE = struct.Struct("<II")
 
 
@@ -74,12 +74,12 @@ def encode(key: Key, entry: Entry) -> bytes:
     attributes = entry.attributes
     flags, content = _encode_content(entry.kind, entry.content)
     if attributes:
-        flags |= _ATTRIBUTES
+        flags |= ATTRIBUTES
         content = _encode_attributes(key, attributes) + content
     if entry.opaque:
-        flags |= _OPAQUE
+        flags |= OPAQUE
     if entry.several_names:
-        flags |= _SEVERAL_NAMES
+        flags |= SEVERAL_NAMES
     assert not flags & ~_FLAGS[entry.kind], "flags that this kind can't have"
     assert entry.mode <= MODE_MAX
     assert entry.kind is not Kind.DELETION or is_deletion(entry), "a deletion has no properties"
@@ -107,10 +107,10 @@ def _encode_content(kind: Kind, content: Content) -> tuple[int, bytes]:
             return 0, _SIZE.pack(content.size_bytes) + encode_extents(content.extents)
         case Kind.FILE, Inline(data=data):
             assert len(data) <= INLINE_BYTES_MAX
-            return _INLINE, _SIZE.pack(len(data)) + data
+            return INLINE, _SIZE.pack(len(data)) + data
         case Kind.FILE, IndirectExtents():
             references = encode_references(content.references)
-            return _INDIRECT, _SIZE.pack(content.size_bytes) + references
+            return INDIRECT, _SIZE.pack(content.size_bytes) + references
         case Kind.SYMBOLIC_LINK, Target(path=path):
             assert 0 < len(path) <= TARGET_BYTES_MAX
             assert b"\0" not in path
@@ -161,7 +161,7 @@ def _decode(data: bytes, at: int) -> tuple[Entry, int]:
         raise DamagedError("an entry has an impossible mode or time")
     at += _FIXED.size
     attributes: tuple[tuple[bytes, bytes], ...] = ()
-    if flags & _ATTRIBUTES:
+    if flags & ATTRIBUTES:
         attributes, at = _decode_attributes(data, at)
     content: Content = None
     if kind is Kind.FILE:
@@ -180,8 +180,8 @@ def _decode(data: bytes, at: int) -> tuple[Entry, int]:
         modified_ns=seconds * SECOND_NS + nanoseconds,
         changed_ns=changed_seconds * SECOND_NS + changed_nanoseconds,
         inode=inode,
-        opaque=flags & _OPAQUE != 0,
-        several_names=flags & _SEVERAL_NAMES != 0,
+        opaque=flags & OPAQUE != 0,
+        several_names=flags & SEVERAL_NAMES != 0,
         attributes=attributes,
         content=content,
     )
@@ -193,11 +193,11 @@ def _decode(data: bytes, at: int) -> tuple[Entry, int]:
 def _decode_file(data: bytes, at: int, flags: int) -> tuple[Content, int]:
     (size,) = _SIZE.unpack_from(data, at)
     at += _SIZE.size
-    if not flags & (_INLINE | _INDIRECT):
+    if not flags & (INLINE | INDIRECT):
         extents, at = decode_extents(data, at, size)
         return Extents(size_bytes=size, extents=extents), at
-    if flags & _INDIRECT:
-        if flags & _INLINE:
+    if flags & INDIRECT:
+        if flags & INLINE:
             raise DamagedError("a file has its content in two places")
         references, at = decode_references(data, at)
         return IndirectExtents(size_bytes=size, references=references), at
@@ -246,7 +246,7 @@ def file_bytes_at(data: bytes, at: int) -> int:
             return 0
         flags = data[at + 1]
         at += _FIXED.size
-        if flags & _ATTRIBUTES:
+        if flags & ATTRIBUTES:
             _, at = _decode_attributes(data, at)
         size: int = _SIZE.unpack_from(data, at)[0]
     except (struct.error, IndexError):

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 FILE_BYTES_MAX = (1 << 63) - 1
 """The kernel's."""
-_HOLE, _CHUNK = 0, 1
+HOLE, CHUNK = 0, 1
 _HOLE_EXTENT = struct.Struct("<BQ")
 _CHUNK_EXTENT = struct.Struct("<B32sI")
+CHUNK_EXTENT_BYTES = _CHUNK_EXTENT.size
 _REFERENCE = struct.Struct("<32sI")
 _ONE_CHUNK = struct.Struct("<IB32sI")
 COUNT = struct.Struct("<I")
@@ -40,11 +41,11 @@ class Extent(msgspec.Struct, frozen=True, gc=False):
 def encode_extents(extents: Sequence[Extent]) -> bytes:
     """Return a list's bytes."""
     if len(extents) == 1 and (chunk := extents[0].chunk_id) is not None:
-        return _ONE_CHUNK.pack(1, _CHUNK, chunk, extents[0].length_bytes)
+        return _ONE_CHUNK.pack(1, CHUNK, chunk, extents[0].length_bytes)
     return COUNT.pack(len(extents)) + b"".join(
-        _HOLE_EXTENT.pack(_HOLE, extent.length_bytes)
+        _HOLE_EXTENT.pack(HOLE, extent.length_bytes)
         if extent.chunk_id is None
-        else _CHUNK_EXTENT.pack(_CHUNK, extent.chunk_id, extent.length_bytes)
+        else _CHUNK_EXTENT.pack(CHUNK, extent.chunk_id, extent.length_bytes)
         for extent in extents
     )
 
@@ -69,12 +70,12 @@ def decode_extents(data: bytes, at: int, size_bytes: int) -> tuple[tuple[Extent,
 def decode_extent(data: bytes, at: int) -> tuple[Extent, int]:
     """Return the extent at `at`, and where it ends. Raises as `decode_extents` does."""
     chunk: ChunkId | None = None
-    if data[at] == _CHUNK:
+    if data[at] == CHUNK:
         _, chunk, length = _CHUNK_EXTENT.unpack_from(data, at)
         at += _CHUNK_EXTENT.size
         if length > CHUNK_BYTES_MAX:
             raise DamagedError(f"a file has a chunk of {length} bytes")
-    elif data[at] == _HOLE:
+    elif data[at] == HOLE:
         _, length = _HOLE_EXTENT.unpack_from(data, at)
         at += _HOLE_EXTENT.size
     else:

@@ -26,12 +26,14 @@ from checkpoints.format.ids import CHUNK_ID_BYTES, ChunkId
 from checkpoints.tree import keys
 from checkpoints.tree.entry_bytes import decode, file_bytes_at
 from checkpoints.tree.keys import PATH_BYTES_MAX, Key
+from checkpoints.tree.leaf_chunks import chunks_in
 from checkpoints.tree.stamps import stamps_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from checkpoints.tree.entry import Entry
+    from checkpoints.tree.leaf_chunks import LeafChunks
     from checkpoints.tree.stamps import Stamp
 
 NODE_BYTES_MIN = 32 * 1024
@@ -213,6 +215,10 @@ class Node:
         if low >= high:
             return []
         return stamps_in(self._data, self.keys(low, high), self._bounds(low, high))
+
+    def chunks(self) -> LeafChunks:
+        """Return which chunks a leaf's files need, or raise DamagedError if one isn't clear."""
+        return chunks_in(self._data, self._bounds(0, self.count))
 
     def _bounds(self, low: int, high: int) -> list[int]:
         """Return where some entries begin, and where the last of them ends."""

@@ -13,17 +13,22 @@ import msgspec
 
 from checkpoints.format.damage import DamagedError
 from checkpoints.tree.entry import Kind
-from checkpoints.tree.entry_bytes import FIXED_BYTES, HAS_ATTRIBUTES, SECOND_NS, file_bytes_at
+from checkpoints.tree.entry_bytes import (
+    ATTRIBUTES,
+    FIXED_BYTES,
+    SECOND_NS,
+    SIZE_BYTES,
+    file_bytes_at,
+)
 from checkpoints.tree.keys import Key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-_SIZE_BYTES = 8
 _FIELDS = struct.Struct("<BB10xqIqIQQ")
 """Kind, flags, times, inode; and what lies behind, a file's size unless it has attributes."""
-assert _FIELDS.size == FIXED_BYTES + _SIZE_BYTES
+assert _FIELDS.size == FIXED_BYTES + SIZE_BYTES
 _KINDS = (None, *Kind)
 
 
@@ -45,7 +50,7 @@ def stamps_in(data: bytes, keys: Sequence[Key], bounds: Sequence[int]) -> list[S
     They begin at all but the last of the bounds, each where the one before ends. Nothing else in
     them is looked at.
     """
-    padded = data + bytes(_SIZE_BYTES)  # behind the last entry there may be less than the fields
+    padded = data + bytes(SIZE_BYTES)  # behind the last entry there may be less than the fields
     unpack, kinds, file, second_ns = _FIELDS.unpack_from, _KINDS, Kind.FILE, SECOND_NS
     stamps = []
     try:
@@ -59,7 +64,7 @@ def stamps_in(data: bytes, keys: Sequence[Key], bounds: Sequence[int]) -> list[S
                 if kind is None:
                     raise DamagedError(f"an entry has kind {number}")
                 size = 0
-            elif flags & HAS_ATTRIBUTES:
+            elif flags & ATTRIBUTES:
                 size = file_bytes_at(data, at)
             modified_ns += modified * second_ns
             changed_ns += changed * second_ns

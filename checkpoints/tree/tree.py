@@ -10,7 +10,6 @@ sense: whatever doesn't is a DamagedError, and nothing else.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from checkpoints.format.damage import DamagedError
@@ -37,28 +36,37 @@ class Tree:
         self._root_id = root
         self._fetch = fetch
         self._cache = cache or NodeCache()
+        self._root_node: Node | None = None
+        self._root: Child | None = None
 
-    @cached_property
+    # No `cached_property`: its lock is one for all trees, and a store may take minutes to answer.
+
+    @property
     def root_node(self) -> Node:
         """The highest node."""
-        node = self._cache.get(self._root_id) or self._parsed(self._root_id)
-        if node.key(0) != ROOT_KEY:
-            raise DamagedError(f"node {self._root_id.hex()}: is no root")
-        self._cache.put(self._root_id, node)
+        node = self._root_node
+        if node is None:
+            node = self._cache.get(self._root_id) or self._parsed(self._root_id)
+            if node.key(0) != ROOT_KEY:
+                raise DamagedError(f"node {self._root_id.hex()}: is no root")
+            self._cache.put(self._root_id, node)
+            self._root_node = node
         return node
 
-    @cached_property
+    @property
     def root(self) -> Child:
         """How many entries and bytes there are, and in how long a node."""
-        node = self.root_node
-        entries, file_bytes = node.weigh(0, node.count)
-        return Child(
-            key=ROOT_KEY,
-            chunk_id=self._root_id,
-            raw_bytes=node.raw_bytes,
-            entries=entries,
-            file_bytes=file_bytes,
-        )
+        if self._root is None:
+            node = self.root_node
+            entries, file_bytes = node.weigh(0, node.count)
+            self._root = Child(
+                key=ROOT_KEY,
+                chunk_id=self._root_id,
+                raw_bytes=node.raw_bytes,
+                entries=entries,
+                file_bytes=file_bytes,
+            )
+        return self._root
 
     @property
     def level(self) -> int:

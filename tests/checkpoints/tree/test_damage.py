@@ -78,6 +78,8 @@ def test_any_bytes_are_damage_or_a_node(body: bytes, level: int) -> None:
                 continue
             with suppress(DamagedError):
                 node.stamps(0, node.count)
+            with suppress(DamagedError):
+                node.chunks()
             node.entries(0, node.count)
 
 

@@ -204,3 +204,26 @@ def test_threads_may_share_a_tree() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_root_that_takes_its_time_holds_up_no_other_tree() -> None:
+    store = NodeStore()
+    root = store.built({ROOT_KEY: ROOT})
+    inside, other_is_done = threading.Event(), threading.Event()
+
+    def slow(chunk: ChunkId) -> bytes:
+        inside.set()
+        assert other_is_done.wait(30)
+        return store.fetch(chunk)
+
+    waiting = threading.Thread(target=lambda: Tree(root.chunk_id, slow).find(ROOT_KEY))
+    waiting.start()
+    assert inside.wait(30)
+    quick = threading.Thread(target=lambda: store.tree(root).find(ROOT_KEY))
+    quick.start()
+    quick.join(10)
+    is_held_up = quick.is_alive()
+    other_is_done.set()
+    waiting.join()
+    quick.join()
+    assert not is_held_up
