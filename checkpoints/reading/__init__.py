@@ -7,6 +7,7 @@ Into a folder:
 - `making`      names, in the order of the tree
 - `spans`       which chunks are read together (pure)
 - `contents`    content of files, as it comes
+- `survivors`   what is left of a damaged tree
 - `attributes`  owners, modes, attributes, times, in the order that keeps all
 - `folders`     folders below a root, opened without following anything
 - `failures`    why something could not be made

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from checkpoints.format.pack import PackKind
 
 
+MISSING = "is missing"
+
+
 class KnownPacks:
     """Grows while packs are read. Belongs to the event loop that runs."""
 
@@ -50,7 +53,7 @@ class KnownPacks:
         if pack_id not in self._there and pack_id not in self._gone:
             asyncio.run_coroutine_threadsafe(self._look(kind, pack_id), self._loop).result()
         if pack_id in self._gone:
-            return DamagedObjectError(names.pack(kind, pack_id), "is missing")
+            return DamagedObjectError(names.pack(kind, pack_id), MISSING)
         if what := self._bad.get((pack_id, chunk)):
             return DamagedObjectError(names.pack(kind, pack_id), what)
         return None

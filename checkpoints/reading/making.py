@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, assert_never
 from checkpoints.format.damage import DamagedError
 from checkpoints.reading.attributes import give_to_name, give_to_open
 from checkpoints.reading.failures import translated
-from checkpoints.tree.entry import Device, Extents, Inline, Kind, Target
+from checkpoints.tree.entry import Device, Entry, Extents, Inline, Kind, Target
 from checkpoints.tree.keys import ROOT_KEY, path_of
 
 if TYPE_CHECKING:
     from checkpoints.reading.folders import Folders
-    from checkpoints.tree.entry import Entry
     from checkpoints.tree.keys import Key
 
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 UNFINISHED_MODE = 0o600
 """Of files and folders before they are complete: nobody else looks into them."""
+UNKNOWN_FOLDER = Entry(kind=Kind.FOLDER, mode=0o755)
+"""What a folder gets of which only is known that there is one."""
 WHITEOUT = os.makedev(0, 0)
 
 
@@ -51,8 +52,10 @@ class File:
 class Names:
     """Makes what a tree has, in a folder. For one thread; blocks."""
 
-    def __init__(self, folders: Folders) -> None:
+    def __init__(self, folders: Folders, invented: set[bytes] | None = None) -> None:
+        """Add to `invented`, if given, folders that the tree doesn't have, and make them."""
         self._folders = folders
+        self._invented = invented
         self._first_names: dict[int, tuple[bytes, bytes]] = {}
         """Of files with several: by inode number. Grows with their number and no other's."""
 
@@ -62,6 +65,7 @@ class Names:
             return None
         try:
             folder, _, name = key.partition(b"\0")
+            self._need(folder)
             if entry.several_names:
                 first = self._first_names.setdefault(entry.inode, (folder, name))
                 if first != (folder, name):
@@ -70,6 +74,17 @@ class Names:
             return self._make(folder, name, entry)
         except OSError as error:
             raise translated(error, path_of(key), "made") from error
+
+    def _need(self, folder: bytes) -> None:
+        if self._invented is None:
+            return
+        try:
+            self._folders.open(folder)
+        except FileNotFoundError:
+            above, _, name = folder.rpartition(b"/")
+            self._need(above)
+            os.mkdir(name, UNFINISHED_MODE | stat.S_IXUSR, dir_fd=self._folders.open(above))
+            self._invented.add(folder)
 
     def _make(self, folder: bytes, name: bytes, entry: Entry) -> File | None:
         at = self._folders.open(folder)

@@ -24,12 +24,14 @@ from checkpoints.reading.attributes import drop_access_rules
 from checkpoints.reading.contents import Contents
 from checkpoints.reading.failures import NotEmptyError, naming
 from checkpoints.reading.folders import OPEN_FLAGS, Folders
-from checkpoints.reading.making import File, Names, complete_folder
+from checkpoints.reading.making import UNKNOWN_FOLDER, File, Names, complete_folder
 from checkpoints.reading.progress import Progress
+from checkpoints.reading.reach import Loss
 from checkpoints.reading.spans import Piece, plan
+from checkpoints.reading.survivors import survivors
 from checkpoints.storage.failures import NotThereError, StorageBrokenError
 from checkpoints.tree.entry import Extents, IndirectExtents, Kind
-from checkpoints.tree.keys import path_of
+from checkpoints.tree.keys import key_of, path_of
 from checkpoints.tree.long_lists import extents_of
 from common.threads import Threads
 
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from checkpoints.reading.spans import Span, Wanted
     from checkpoints.repository import Repository
     from checkpoints.storage.storage import Storage
+    from checkpoints.tree.entry import Entry
+    from checkpoints.tree.keys import Key
     from checkpoints.tree.tree import Tree
 
 SPANS_MAX = 6
@@ -59,8 +63,8 @@ class Restored:
 
     entries: int
     file_bytes: int
-    damages: tuple[tuple[bytes, str], ...]
-    """Paths of files that are not there, and why."""
+    damages: tuple[Loss, ...]
+    """What is not there, and why: ascending by path."""
 
 
 async def restore(
@@ -75,8 +79,9 @@ async def restore(
     """Make a generation in a folder, in upper form: a deletion is a device 0:0.
 
     Raises RestoreError; NotEmptyError before anything is done, unless it may be `into_existing`.
-    A damaged tree is a DamagedError. So is damaged content; or, to `keep_going`, files that are
-    left out. `report` is called often, and must be quick.
+    What is damaged is a DamagedError; or, to `keep_going`, left out, and folders that nothing is
+    known of but that there is something in them are root's. `report` is called often, and must be
+    quick.
     """
     source = await repository.chunks(record)
     tree = repository.tree(record, source)
@@ -131,6 +136,8 @@ class _Restoration:
         self._threads = threads
         self._entries = 0
         self._file_bytes = 0
+        self._lost: list[Loss] = []
+        self._unknown_folders: set[bytes] = set()
 
     async def run(self) -> Restored:
         places = asyncio.Semaphore(SPANS_MAX)
@@ -144,8 +151,10 @@ class _Restoration:
                             group.create_task(self._fill(span, places), name="restore/span")
             except BaseExceptionGroup as errors:
                 raise _first(errors) from None
+        self._check()
         await self._threads.run(self._complete_folders)
-        damages = tuple(sorted(self._contents.damages.items()))
+        files = [Loss(path=path, reason=why) for path, why in self._contents.damages.items()]
+        damages = tuple(sorted((*self._lost, *files), key=lambda loss: loss.path))
         return Restored(self._entries, self._file_bytes, damages)
 
     async def _fill(self, span: Span, places: asyncio.Semaphore) -> None:
@@ -188,7 +197,8 @@ class _Restoration:
 
     def _batches(self, folders: Folders) -> Iterator[list[Span]]:
         """Make names, and yield what is to be read for some of them. In threads, one at a time."""
-        pieces = self._pieces(Names(folders), folders)
+        invented = self._unknown_folders if self._keep_going else None
+        pieces = self._pieces(Names(folders, invented), folders)
 
         def damaged(piece: Piece, error: DamagedError) -> None:
             self._contents.spoil(piece, str(error))
@@ -198,7 +208,7 @@ class _Restoration:
             self._check()
 
     def _pieces(self, made: Names, folders: Folders) -> Iterator[Piece]:
-        for key, entry in self._tree.walk():
+        for key, entry in self._walk(self._lost.append):
             file = made.make(key, entry)
             self._entries += 1
             if file is None:
@@ -226,11 +236,18 @@ class _Restoration:
 
     def _complete_folders(self) -> None:
         with Folders(self._root_fd) as folders:
-            for key, entry in self._tree.walk():
+            missing = self._unknown_folders | {b""}
+            for key, entry in self._walk(lambda _: None):
                 if entry.kind is Kind.FOLDER:
                     complete_folder(folders, key, entry)
+                    missing.discard(path_of(key))
                 elif entry.several_names and self._contents.damaged_inodes:
                     self._contents.drop_name(folders, path_of(key), entry)
+            for path in missing:
+                complete_folder(folders, key_of(path), UNKNOWN_FOLDER)
+
+    def _walk(self, lost: Callable[[Loss], None]) -> Iterator[tuple[Key, Entry]]:
+        return survivors(self._tree, lost) if self._keep_going else self._tree.walk()
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -19,7 +19,13 @@ from checkpoints.reading.attributes import drop_access_rules, give_to_name, give
 from checkpoints.reading.failures import RestoreError, translated
 from checkpoints.reading.folders import OPEN_FLAGS, Folders
 from checkpoints.reading.layer import DELETED, OPAQUE
-from checkpoints.reading.making import CREATE_FLAGS, TYPES, UNFINISHED_MODE, WHITEOUT
+from checkpoints.reading.making import (
+    CREATE_FLAGS,
+    TYPES,
+    UNFINISHED_MODE,
+    UNKNOWN_FOLDER,
+    WHITEOUT,
+)
 from checkpoints.reading.tar_headers import ATTRIBUTE, parse_time
 from checkpoints.tree.entry import MODE_MAX, Device, Entry, Kind, Target
 
@@ -31,8 +37,6 @@ if TYPE_CHECKING:
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _PIECE_BYTES = 1 << 20
 _ZEROS = bytes(_PIECE_BYTES)
-_MISSING_FOLDER = Entry(kind=Kind.FOLDER, mode=0o755)
-"""What a layer doesn't describe it leaves to the image; here nothing is known of that."""
 _KINDS = {
     tarfile.SYMTYPE: Kind.SYMBOLIC_LINK,
     tarfile.CHRTYPE: Kind.CHARACTER_DEVICE,
@@ -129,7 +133,7 @@ class _Unpacking:
             missing.append(path)
             path = path.rpartition(b"/")[0]
         for each in reversed(missing):
-            self._make_folder(each, _MISSING_FOLDER)
+            self._make_folder(each, UNKNOWN_FOLDER)
 
     def _make_folder(self, path: bytes, entry: Entry) -> None:
         if path and path not in self._made:

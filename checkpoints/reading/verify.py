@@ -24,7 +24,7 @@ from checkpoints.format import names, parameters as parameters_format
 from checkpoints.format.damage import DamagedError, DamagedObjectError
 from checkpoints.format.index import HEADER_BYTES, Index
 from checkpoints.format.parameters import Parameters
-from checkpoints.reading.known_packs import KnownPacks
+from checkpoints.reading.known_packs import MISSING, KnownPacks
 from checkpoints.reading.pack_checks import CheckedPack, check_by_indexes, check_pack, contradiction
 from checkpoints.reading.reach import Reach
 from checkpoints.reading.record_checks import RecordCheck
@@ -138,7 +138,7 @@ class _Verification:
         try:
             await self._checked(names.FORMAT, _check_format)
         except NotThereError:
-            self._damaged(names.FORMAT, "is missing")
+            self._damaged(names.FORMAT, MISSING)
 
     async def _checked(self, key: str, check: Callable[[bytes], str]) -> bytes:
         """Return an object; name it if `check` finds something wrong twice. NotThereError."""
@@ -226,7 +226,8 @@ class _Verification:
             check = RecordCheck(self._repository, place, reach, self._packs)
             await check.run()
             for key, what in check.damages.items():
-                self._damaged(key, what)
+                if not self._may_have_moved(key, what):
+                    self._damaged(key, what)
             if check.count:
                 self._found.losses.append(Losses(place, tuple(check.named), check.count))
             self._found.generations += check.is_generation
@@ -244,6 +245,11 @@ class _Verification:
             self._packs.gone(pack_id)
         else:
             self._packs.there(kind, pack_id)
+
+    def _may_have_moved(self, key: str, what: str) -> bool:
+        """Say whether a pack may be missing because it was rewritten: what knows is damaged."""
+        is_missing = names.parse_pack(key) is not None and what.startswith(MISSING)
+        return is_missing and any(names.parse_moved(damaged) for damaged in self._damaged_keys)
 
     def _tell(self) -> None:
         packs = self._found.packs_read

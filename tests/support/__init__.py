@@ -50,6 +50,7 @@ The checkpoint store:
 - `checkpoint_rig`      repositories, read back; and what a folder really holds
 - `collecting_store`    a store with a clock of its own
 - `packed`              generations put together by hand, however odd
+- `damaged_store`       a small repository, and what is left of it whatever happens to an object
 - `every_kind`          a tree with everything that one can have
 - `folder_facts`        what the kernel says of a folder
 - `growing_folder`      a folder that changes at random, and says where

@@ -11,13 +11,12 @@ import msgspec
 from checkpoints.reading.verify import verify
 from studios.commands.checkpoints.bars import bar
 from studios.commands.checkpoints.opening import WorkDirectory, opened, work_directory_option
-from studios.commands.checkpoints.shown import show_bytes, text
+from studios.commands.checkpoints.shown import show_bytes, show_loss, text
 from studios.commands.options import awaited
 from studios.output import format_option, print_json, print_table
 from studios.surroundings import Surroundings, pass_surroundings
 
 if TYPE_CHECKING:
-    from checkpoints.reading.reach import Loss
     from checkpoints.reading.verified import Progress, Verified
 
 _WHOLE = 100.0
@@ -30,6 +29,7 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     generation: int
     path: str
     names: int
+    of_base: bool
     reason: str
 
 
@@ -109,6 +109,7 @@ def _report(found: Verified) -> Report:
                 generation=losses.place.generation,
                 path=text(loss.path),
                 names=loss.names,
+                of_base=loss.of_base,
                 reason=loss.reason,
             )
             for losses in found.losses
@@ -130,7 +131,11 @@ def _print(surroundings: Surroundings, found: Verified) -> None:
         print_table(
             surroundings.out,
             ("CHECKPOINT", "LOST"),
-            ((str(losses.place), _lost(loss)) for losses in found.losses for loss in losses.named),
+            (
+                (str(losses.place), show_loss(loss))
+                for losses in found.losses
+                for loss in losses.named
+            ),
         )
     for losses in found.losses:
         if losses.count > len(losses.named):
@@ -138,8 +143,3 @@ def _print(surroundings: Surroundings, found: Verified) -> None:
     what = f"{found.generations} generations and {found.packs_read} of {found.packs} packs"
     verdict = "all is well" if found.is_sound else "not all is well"
     surroundings.say(f"Checked {what} ({show_bytes(found.bytes_read)}): {verdict}.")
-
-
-def _lost(loss: Loss) -> str:
-    path = "/" + text(loss.path)
-    return f"{loss.names} names from {path} on" if loss.names else path

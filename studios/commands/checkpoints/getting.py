@@ -19,7 +19,7 @@ from studios.commands.checkpoints.opening import (
     opened,
     work_directory_option,
 )
-from studios.commands.checkpoints.shown import show_bytes, text
+from studios.commands.checkpoints.shown import show_bytes, show_loss
 from studios.commands.options import awaited
 from studios.failures import CommandError
 from studios.surroundings import Surroundings, pass_surroundings
@@ -67,10 +67,11 @@ async def restore_command(
                 into_existing=into_existing,
                 report=report,
             )
-    for path, problem in done.damages:
-        surroundings.say(f"Left out: /{text(path)}: {problem}")
+    for loss in done.damages:
+        surroundings.say(f"Left out: {show_loss(loss)}: {loss.reason}")
+    left_out = sum(not loss.names for loss in done.damages)
     surroundings.say(
-        f"Restored {done.entries - len(done.damages)} entries, {show_bytes(done.file_bytes)}, "
+        f"Restored {done.entries - left_out} entries, {show_bytes(done.file_bytes)}, "
         f"of {record.place} to {folder}."
     )
     if done.damages:

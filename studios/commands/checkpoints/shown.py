@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from checkpoints.tree.entry import Device, Entry, Kind, Target
+
+if TYPE_CHECKING:
+    from checkpoints.reading.reach import Loss
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES = {
@@ -75,6 +79,13 @@ def row(name: bytes, entry: Entry) -> tuple[str, ...]:
         shown.modified.replace("T", " ")[:19],
         label,
     )
+
+
+def show_loss(loss: Loss) -> str:
+    """Return what is lost: a file, or names with a node of a tree."""
+    path = "/" + text(loss.path)
+    what = f"{loss.names} names from {path} on" if loss.names else path
+    return f"{what} (of what was restored below)" if loss.of_base else what
 
 
 def text(path: bytes) -> str:

@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,24 @@ async def repository() -> Repository:
 @pytest.fixture(params=["tmpfs", "btrfs"])
 def ground(request: pytest.FixtureRequest) -> Iterator[Path]:
     """An empty folder of a file system of the test's own; nothing is left of it."""
+    with _mounted(request.param) as folder:
+        yield folder
+
+
+@pytest.fixture
+def memory_folder() -> Iterator[Path]:
+    """The same, in memory: for tests that make and remove many files."""
+    with _mounted("tmpfs") as folder:
+        yield folder
+
+
+@contextmanager
+def _mounted(kind: str) -> Iterator[Path]:
     base = Path(tempfile.mkdtemp(prefix="studios-test-restore-"))
     mount = base / "mount"
     mount.mkdir()
     try:
-        if request.param == "tmpfs":
+        if kind == "tmpfs":
             _run("mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", mount)
         else:
             image = base / "image"

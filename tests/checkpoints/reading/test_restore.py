@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from typing import TYPE_CHECKING
 
 import pytest
 
+from checkpoints.format import names
 from checkpoints.format.damage import DamagedError
 from checkpoints.reading import restore as restore_module, spans as spans_module
 from checkpoints.reading.failures import NotEmptyError, RestoreError
 from checkpoints.reading.restore import restore
-from checkpoints.tree.entry import (
-    Kind,
-    Target,
-)
+from checkpoints.tree.entry import Kind, Target
+from checkpoints.tree.keys import key_of
 from tests.support.every_kind import (
     ACL,
     MB,
@@ -27,10 +27,13 @@ from tests.support.every_kind import (
 )
 from tests.support.folder_facts import allocated_bytes, look
 from tests.support.packed import Packing
+from tests.support.trees import small_nodes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from checkpoints.chunk_source import ChunkSource
+    from checkpoints.format.ids import ChunkId
     from checkpoints.reading.progress import Progress
     from checkpoints.repository import Repository
 
@@ -126,9 +129,62 @@ async def test_a_damaged_chunk_costs_the_files_that_have_it(
     with pytest.raises(DamagedError, match=f"can't be restored: {key}"):
         await restore(repository, record, tmp_path / "all")
     done = await restore(repository, record, tmp_path / "some", keep_going=True)
-    assert [path for path, _ in done.damages] == [b"bad", b"in pieces", b"linked", b"other name"]
-    assert all(key in problem for _, problem in done.damages)
+    assert [loss.path for loss in done.damages] == [b"bad", b"in pieces", b"linked", b"other name"]
+    assert all(key in loss.reason for loss in done.damages)
     assert look(tmp_path / "some").keys() == {b"", b"good"}
+
+
+async def test_a_damaged_node_costs_its_names_and_what_is_known_of_folders(
+    repository: Repository, memory_folder: Path
+) -> None:
+    packing = Packing()
+    names_of = {b"f": node(Kind.FOLDER, mode=0o700, user=5), b"f/g": node(Kind.FOLDER, mode=0o711)}
+    names_of |= {b"f/g/%02d" % number: file(b"%d" % number * 9) for number in range(40)}
+    with small_nodes():
+        record = await packing.commit(repository, names_of)
+    assert record.tree is not None
+    source = await repository.chunks(record)
+    tree = repository.tree(record, source)
+    root = await asyncio.to_thread(lambda: tree.root_node)
+    first = root.child(0)
+    key = await spoil_chunk(repository, source, first.chunk_id)
+    with pytest.raises(DamagedError, match=key):
+        await restore(repository, record, memory_folder / "all")
+    done = await restore(repository, record, memory_folder / "some", keep_going=True)
+    (lost,) = done.damages
+    assert (lost.path, lost.names) == (b"", first.entries)
+    assert key in lost.reason
+    found = look(memory_folder / "some")
+    kept = [path for path in names_of if key_of(path) >= root.child(1).key]
+    assert 10 < len(kept) < len(names_of)
+    assert found.keys() == {b"", b"f", b"f/g", *kept}
+    assert {(found[path].mode, found[path].user) for path in (b"", b"f", b"f/g")} == {(0o755, 0)}
+
+
+async def spoil_chunk(repository: Repository, source: ChunkSource, chunk: ChunkId) -> str:
+    """Change a byte of a chunk, wherever it is; return its pack's name."""
+    place = source.place(chunk)
+    key = names.pack(place.pack.kind, place.pack.pack_id)
+    data = bytearray(await repository.storage.get(key))
+    data[place.offset + place.stored_bytes // 2] ^= 1
+    await repository.storage.delete(key)
+    await repository.storage.put_new(key, bytes(data))
+    return key
+
+
+async def test_a_damaged_list_of_extents_costs_its_file(
+    repository: Repository, memory_folder: Path
+) -> None:
+    packing = Packing()
+    content = packing.file(b"a" * 300, b"b" * 300, indirect=True)
+    record = await packing.commit(repository, {b"a": file(content), b"b": file(b"1")})
+    source = await repository.chunks(record)
+    key = await spoil_chunk(repository, source, file(content).chunks()[1])
+    with pytest.raises(DamagedError, match=f"'a' can't be restored: {key}"):
+        await restore(repository, record, memory_folder / "all")
+    done = await restore(repository, record, memory_folder / "some", keep_going=True)
+    assert [loss.path for loss in done.damages] == [b"a"]
+    assert look(memory_folder / "some").keys() == {b"", b"b"}
 
 
 async def spoil(repository: Repository, raw: bytes) -> str:
