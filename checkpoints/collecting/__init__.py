@@ -9,16 +9,24 @@ What is known:
 - `marking`       which chunks any generation needs
 - `marks`         in eight bytes a chunk (pure)
 
+By whoever writes:
+- `sweeping`      a writer deletes what only its own superseded generations needed
+
+By people:
+- `deleting`      a whole checkpoint
+
 What is decided (pure):
 - `keeping`       which records go
 - `doom`          which packs and indexes are announced, and which go
+- `candidates`    which packs are worth rewriting
 
 What is done:
 - `collector`     a collection, step by step
 - `execution`     does what was decided
+- `rewriting`     what is needed of packs, to new ones
+- `folding`       many small `index/moved`, to one
 - `removal`       deletes, and counts what is refused
 - `outcome`       what a collection tells its caller
 
-- `watch`         how long something has taken
 - `interruptible` a thread that asks the event loop for what it reads
 """

@@ -10,13 +10,16 @@ superseded records goes: nobody knows what else is needed.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from checkpoints.collecting import execution
+from checkpoints.collecting.candidates import choose
 from checkpoints.collecting.doom import Situation, doom, next_at
+from checkpoints.collecting.folding import fold
 from checkpoints.collecting.interruptible import Interruptible
 from checkpoints.collecting.keeping import superfluous
 from checkpoints.collecting.listing import (
@@ -32,15 +35,18 @@ from checkpoints.collecting.listing import (
 from checkpoints.collecting.marking import Marking
 from checkpoints.collecting.outcome import Collected, Phase, Progress
 from checkpoints.collecting.removal import Removal
+from checkpoints.collecting.rewriting import Rewriting
 from checkpoints.collecting.settings import Settings
 from checkpoints.collecting.survey import Survey
-from checkpoints.collecting.watch import Watch
 from checkpoints.format.damage import DamagedObjectError
+from checkpoints.writing.reliance import Stopwatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from checkpoints.collecting.candidates import Candidate
     from checkpoints.collecting.doom import Doom
+    from checkpoints.collecting.marks import Marks
     from checkpoints.repository import Repository
 
 _log = structlog.get_logger()
@@ -82,7 +88,7 @@ class _Collection:
         self._thread = thread
         self._dry_run = dry_run
         self._found = Collected()
-        self._watch = Watch(repository.clock)
+        self._watch = Stopwatch(repository.clock)
         self._removal = Removal(repository.storage, self._is_too_late)
 
     async def run(self) -> Collected:
@@ -137,7 +143,11 @@ class _Collection:
             superfluous(records, self._began, settings)
             for records in survey.by_checkpoint().values()
         ]
+        written = {pack.pack_id for index in moved.values() for pack in index.packs}
+        candidates = choose(situation, plan, marking.marks, written, settings)
         if self._dry_run:
+            found.rewritten_packs = len(candidates)
+            found.rewritten_bytes = sum(each.object_bytes for each in candidates)
             found.deleted_records = sum(map(len, superseded))
             return
         if not found.is_blocked:
@@ -145,6 +155,11 @@ class _Collection:
             old = collections | await list_probes(storage)
             await execution.tidy_up(self._removal, old, self._began, settings)
         found.deleted_records = await execution.drop_records(self._removal, superseded)
+        if not found.is_blocked and not self._is_too_late():
+            await self._rewrite(candidates, marking.marks)
+            found.folded_indexes = await fold(
+                self._repository, moved, marking.marks, indexes_max=settings.moved_indexes_max
+            )
 
     async def _free(self, situation: Situation, plan: Doom) -> None:
         found, removal, settings = self._found, self._removal, self._settings
@@ -156,13 +171,31 @@ class _Collection:
             )
             return
         found.announced_packs = await execution.announce(self._storage, plan.announced)
-        if self._watch.at_most() <= settings.revival_lasts_max:
+        if self._watch.seconds <= settings.revival_lasts_max.total_seconds():
             found.revived_packs = await execution.revive(removal, plan.revived)
         await execution.delete_packs(self._storage, removal, situation, plan, found)
         await execution.delete_indexes(removal, plan, found)
 
+    async def _rewrite(self, candidates: Sequence[Candidate], marks: Marks) -> None:
+        found = self._found
+        loop = asyncio.get_running_loop()
+
+        def report(done: int) -> None:
+            progress = Progress(Phase.REWRITING, done, len(candidates))
+            loop.call_soon_threadsafe(self._report, progress)
+
+        rewriting = Rewriting(self._repository, marks, self._thread, level=self._settings.level)
+        try:
+            await self._thread.run(lambda: rewriting.run(candidates, report))
+        finally:
+            rewriting.uploads.stop()
+            found.rewritten_packs = rewriting.packs
+            found.rewritten_bytes = rewriting.bytes_before
+            found.written_bytes = rewriting.bytes_after
+            found.problems += rewriting.problems
+
     def _is_too_late(self) -> bool:
-        return self._watch.at_most() > self._settings.lasts_max
+        return self._watch.seconds > self._settings.lasts_max.total_seconds()
 
     def _count(self, situation: Situation, plan: Doom, survey: Survey, marking: Marking) -> None:
         found, packs = self._found, situation.packs

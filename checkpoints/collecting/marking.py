@@ -19,8 +19,8 @@ from checkpoints.chunk_source import ChunkSource
 from checkpoints.collecting.marks import Marks
 from checkpoints.format import names
 from checkpoints.format.damage import DamagedError
-from checkpoints.reading.reach import chunks_of
 from checkpoints.storage.failures import NotThereError
+from checkpoints.tree.long_lists import extents_of
 from checkpoints.tree.tree import Tree
 
 if TYPE_CHECKING:
@@ -47,11 +47,14 @@ class Marking:
     def __init__(
         self,
         repository: Repository,
-        packs: Mapping[PackId, ListedPack],
+        packs: Mapping[PackId, ListedPack] | None,
         moved: Mapping[str, Index],
         thread: Interruptible,
     ) -> None:
-        """`packs` are those that are there, `moved` the moved indexes by name, latest first."""
+        """`packs` are those that are there, `moved` the moved indexes by name, latest first.
+
+        Without `packs` nobody is asked what is there: each place where a chunk may be counts.
+        """
         self.marks = Marks()
         self.needed_indexes: set[str] = set()
         """Names of indexes that a record names, or through which a chunk was found."""
@@ -83,18 +86,26 @@ class Marking:
 
     def mark_chunk(self, chunk: ChunkId, indexes: Sequence[Index]) -> bool:
         """Mark a chunk where a reader looks for it first; False if it is nowhere."""
-        for key, index in self._moved.items():
-            place = index.find(chunk)
-            if place is not None and self._is_there(place):
+        is_found = False
+        for key, place in self._places(chunk, indexes):
+            if not self._is_there(place):
+                continue
+            self.marks.add(place)
+            if key:
                 self.needed_indexes.add(key)
-                self.marks.add(place)
+            if self._packs is not None:
                 return True
+            is_found = True
+        return is_found
+
+    def _places(self, chunk: ChunkId, indexes: Sequence[Index]) -> Iterator[tuple[str, ChunkPlace]]:
+        """Yield where a chunk may be, in a reader's order; with the name of a moved index."""
+        for key, index in self._moved.items():
+            if (place := index.find(chunk)) is not None:
+                yield key, place
         for index in indexes:
-            place = index.find(chunk)
-            if place is not None and self._is_there(place):
-                self.marks.add(place)
-                return True
-        return False
+            if (place := index.find(chunk)) is not None:
+                yield "", place
 
     def mark_everything(self, indexes: Sequence[Index]) -> None:
         """Mark all chunks of some indexes, wherever they are."""
@@ -110,6 +121,8 @@ class Marking:
     def _is_there(self, place: ChunkPlace) -> bool:
         """Say whether a pack is there. One that wasn't listed may be younger than the listing."""
         pack = place.pack
+        if self._packs is None:
+            return True
         listed = self._packs.get(pack.pack_id)
         if listed is not None:
             return listed.object_bytes == pack.object_bytes and listed.kind is pack.kind
@@ -209,19 +222,17 @@ class _Walk:
 
     def _leaf(self, node: Node) -> bool:
         try:
-            entries = node.entries(0, node.count)
+            found = node.chunks()
+            for chunk in found.chunk_ids:
+                self._mark(chunk)
+            for content in found.long_lists:
+                for extent in extents_of(content, self._fetch):
+                    if extent.chunk_id is not None:
+                        self._mark(extent.chunk_id)
         except DamagedError as error:
             self._wrong(str(error))
             return False
-        is_whole = True
-        for _, entry in entries:
-            try:
-                for chunk in chunks_of(entry, self._fetch):
-                    self._mark(chunk)
-            except DamagedError as error:  # of a list of extents
-                self._wrong(str(error))
-                is_whole = False
-        return is_whole
+        return True
 
     def _mark(self, chunk: ChunkId) -> None:
         if not self._marking.mark_chunk(chunk, self._indexes):

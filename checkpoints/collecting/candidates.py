@@ -1,0 +1,87 @@
+"""Which packs are worth rewriting. Pure.
+
+- less than half of what is in one is needed
+- it has a tombstone that can't be taken away any more, and yet something of it is needed
+- it is a week old, and was not written by a collection: it can be compressed better, or is small
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from checkpoints.format.codec import Codec
+from checkpoints.format.pack import ENTRY_BYTES, TRAILER_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from checkpoints.collecting.doom import Doom, Situation
+    from checkpoints.collecting.listing import ListedPack
+    from checkpoints.collecting.marks import Marks, Stretch
+    from checkpoints.collecting.settings import Settings
+    from checkpoints.format.ids import PackId
+    from checkpoints.format.pack import PackKind
+
+COMPRESSIBLE_SHARE_MIN = 0.5
+"""Of the bytes that are needed: what was stored raw doesn't shrink."""
+SMALL_BYTES = 2 * 1024 * 1024
+"""Smaller packs are worth being put together: each costs a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pack to be rewritten."""
+
+    kind: PackKind
+    pack_id: PackId
+    object_bytes: int
+
+
+def choose(
+    situation: Situation,
+    plan: Doom,
+    marks: Marks,
+    rewritten: Collection[PackId],
+    settings: Settings,
+) -> list[Candidate]:
+    """Return what to rewrite, the oldest first, as much as one collection does.
+
+    `rewritten` are packs that collections have written: compressing them again gains nothing.
+    """
+    chosen = []
+    for pack_id in situation.needed_packs:
+        pack = situation.packs.get(pack_id)
+        if pack is None or situation.began - pack.modified < settings.unused_age:
+            continue
+        if pack_id in situation.tombstones:
+            is_worth_it = pack_id in plan.contradicted
+        else:
+            stretches = marks.stretches(pack_id)
+            is_worth_it = _is_half_empty(pack, stretches, settings) or (
+                pack_id not in rewritten
+                and situation.began - pack.modified >= settings.recompressed_age
+                and _can_shrink(pack, stretches)
+            )
+        if is_worth_it:
+            chosen.append((pack.kind, pack.modified, pack_id, pack.object_bytes))
+    found: list[Candidate] = []
+    total_bytes = 0
+    for kind, _, pack_id, object_bytes in sorted(chosen):
+        total_bytes += object_bytes
+        if total_bytes > settings.rewritten_bytes_max and found:
+            break
+        found.append(Candidate(kind, pack_id, object_bytes))
+    return found
+
+
+def _is_half_empty(pack: ListedPack, stretches: Sequence[Stretch], settings: Settings) -> bool:
+    needed_bytes = sum(stretch.stored_bytes + ENTRY_BYTES for stretch in stretches)
+    return needed_bytes < settings.rewritten_share_max * (pack.object_bytes - TRAILER_BYTES)
+
+
+def _can_shrink(pack: ListedPack, stretches: Sequence[Stretch]) -> bool:
+    if pack.object_bytes < SMALL_BYTES:
+        return True
+    compressed = sum(each.stored_bytes for each in stretches if each.codec == Codec.ZSTD)
+    return compressed >= COMPRESSIBLE_SHARE_MIN * sum(each.stored_bytes for each in stretches)
