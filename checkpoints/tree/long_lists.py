@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from checkpoints.format.damage import DamagedError
+from checkpoints.format.damage import DamagedChunkError, DamagedError
 from checkpoints.tree.entry import ENTRY_BYTES_MAX, Extents, IndirectExtents, Inline
 from checkpoints.tree.entry_bytes import encode
 from checkpoints.tree.extents import COUNT, Extent, check_sum, decode_extent, encode_extents
@@ -68,7 +68,7 @@ def _listed(content: IndirectExtents, fetch: Fetch) -> Iterator[Extent]:
         assert reference.chunk_id is not None
         piece = fetch(reference.chunk_id)
         if len(piece) != reference.length_bytes:
-            raise DamagedError(f"chunk {reference.chunk_id.hex()} is not what was referred to")
+            raise DamagedChunkError(reference.chunk_id, "it is not what was referred to")
         data = rest + piece
         at = 0
         if left is None and len(data) >= COUNT.size:
@@ -79,8 +79,12 @@ def _listed(content: IndirectExtents, fetch: Fetch) -> Iterator[Extent]:
                 extent, at = decode_extent(data, at)
             except (struct.error, IndexError):
                 break  # it ends in the next piece
+            except DamagedError as error:
+                raise DamagedChunkError(reference.chunk_id, str(error)) from None
             left -= 1
             yield extent
         rest = data[at:]
     if left != 0 or rest:
-        raise DamagedError("a list of extents has another length than its parts")
+        last = content.references[-1].chunk_id
+        assert last is not None
+        raise DamagedChunkError(last, "a list of extents has another length than its parts")

@@ -16,13 +16,14 @@ from __future__ import annotations
 import struct
 import sys
 from bisect import bisect_left
+from functools import wraps
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
-from checkpoints.format.damage import DamagedError
-from checkpoints.format.ids import CHUNK_ID_BYTES, ChunkId
+from checkpoints.format.damage import DamagedChunkError, DamagedError
+from checkpoints.format.ids import CHUNK_ID_BYTES, ChunkId, chunk_id
 from checkpoints.tree import keys
 from checkpoints.tree.entry_bytes import decode, file_bytes_at
 from checkpoints.tree.keys import PATH_BYTES_MAX, Key
@@ -30,7 +31,7 @@ from checkpoints.tree.leaf_chunks import chunks_in
 from checkpoints.tree.stamps import stamps_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from checkpoints.tree.entry import Entry
     from checkpoints.tree.leaf_chunks import LeafChunks
@@ -116,8 +117,32 @@ def assemble(level: int, items: Sequence[bytes], offsets: Sequence[int], end: in
     return b"".join((header, *items, struct.pack(f"<{len(offsets)}I", *offsets)))
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _naming_the_node(
+    look: Callable[Concatenate[Node, P], R],
+) -> Callable[Concatenate[Node, P], R]:
+    """Let a look at a node's entries say whose they are, if they are damaged."""
+
+    @wraps(look)
+    def named(node: Node, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return look(node, *args, **kwargs)
+        except DamagedChunkError:
+            raise
+        except DamagedError as error:
+            raise DamagedChunkError(node.compute_id(), str(error)) from None
+
+    return named
+
+
 class Node:
-    """A valid header and table; entries are checked by whoever looks at them."""
+    """A valid header and table; entries are checked by whoever looks at them.
+
+    What looks at them raises DamagedChunkError.
+    """
 
     __slots__ = ("_data", "_end", "count", "level", "offsets")
 
@@ -144,6 +169,10 @@ class Node:
     @property
     def raw_bytes(self) -> int:
         return len(self._data)
+
+    def compute_id(self) -> ChunkId:
+        """Return its id, which isn't kept: it is needed only where something is wrong."""
+        return chunk_id(self._data)
 
     def key(self, number: int) -> Key:
         at = self.offsets[number]
@@ -178,12 +207,14 @@ class Node:
         assert number
         return number - 1
 
+    @_naming_the_node
     def child(self, number: int) -> Child:
         assert self.level
         return decode_child(self.items(number, number + 1))
 
+    @_naming_the_node
     def keys(self, low: int, high: int) -> Sequence[Key]:
-        """Return the keys of some entries, or raise DamagedError."""
+        """Return the keys of some entries."""
         data = self._data
         return keys.check(
             [
@@ -192,12 +223,14 @@ class Node:
             ]
         )
 
+    @_naming_the_node
     def entry(self, number: int) -> Entry:
         """Return a leaf's entry, or raise DamagedError."""
         at = self.offsets[number]
         data = self._data
         return decode(data, at + 2 + (data[at] | data[at + 1] << 8), self.end_of(number))
 
+    @_naming_the_node
     def entries(self, low: int, high: int) -> list[tuple[Key, Entry]]:
         """Return some of a leaf's entries with their keys, or raise DamagedError."""
         if low >= high:
@@ -210,12 +243,14 @@ class Node:
             )
         ]
 
+    @_naming_the_node
     def stamps(self, low: int, high: int) -> Sequence[Stamp]:
         """Return what tells whether some of a leaf's entries are unchanged, or DamagedError."""
         if low >= high:
             return []
         return stamps_in(self._data, self.keys(low, high), self._bounds(low, high))
 
+    @_naming_the_node
     def chunks(self) -> LeafChunks:
         """Return which chunks a leaf's files need, or raise DamagedError if one isn't clear."""
         return chunks_in(self._data, self._bounds(0, self.count))
@@ -224,6 +259,7 @@ class Node:
         """Return where some entries begin, and where the last of them ends."""
         return [*self.offsets[low:high].tolist(), self.end_of(high - 1)]
 
+    @_naming_the_node
     def weigh(self, low: int, high: int) -> tuple[int, int]:
         """Return how many entries, and bytes of files, are in or below some entries."""
         if self.level:

@@ -5,14 +5,14 @@ reads the one or two nodes on the way down, and finds them in the cache the next
 walks reads one leaf after the other and keeps none.
 
 Who gives `fetch` promises that bytes are those of their id. What is checked here is that they make
-sense: whatever doesn't is a DamagedError, and nothing else.
+sense: whatever doesn't is a DamagedChunkError with the node's id, and nothing else.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from checkpoints.format.damage import DamagedError
+from checkpoints.format.damage import DamagedChunkError, DamagedError
 from checkpoints.tree import keys
 from checkpoints.tree.cache import NodeCache
 from checkpoints.tree.cursor import Cursor
@@ -48,7 +48,7 @@ class Tree:
         if node is None:
             node = self._cache.get(self._root_id) or self._parsed(self._root_id)
             if node.key(0) != ROOT_KEY:
-                raise DamagedError(f"node {self._root_id.hex()}: is no root")
+                raise DamagedChunkError(self._root_id, "the node is no root")
             self._cache.put(self._root_id, node)
             self._root_node = node
         return node
@@ -152,7 +152,7 @@ class Tree:
             or node.key(0) != child.key
             or (not level and node.count != child.entries)
         ):
-            raise DamagedError(f"node {child.chunk_id.hex()}: is not what was referred to")
+            raise DamagedChunkError(child.chunk_id, "the node is not what was referred to")
         return node
 
     def _parsed(self, chunk: ChunkId) -> Node:
@@ -160,7 +160,7 @@ class Tree:
         try:
             return Node(data)
         except DamagedError as error:
-            raise DamagedError(f"node {chunk.hex()}: {error}") from None
+            raise DamagedChunkError(chunk, str(error)) from None
 
     def _ranges(self, path: bytes) -> Iterator[tuple[Key, Key]]:
         key = key_of(path)
@@ -174,7 +174,7 @@ class Tree:
         while (child := cursor.child) is not None and child.key < stop:
             node = self.read(child, 0, keep=False)
             if node.key(0) <= last:
-                raise DamagedError(f"node {child.chunk_id.hex()}: is out of order")
+                raise DamagedChunkError(child.chunk_id, "the node is out of order")
             last = node.last_key
             upper = cursor.upper()
             low = node.find(start) if child.key < start else 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from checkpoints.format.codec import CHUNK_BYTES_MAX
-from checkpoints.format.damage import DamagedError
+from checkpoints.format.damage import DamagedChunkError
 from checkpoints.format.ids import ChunkId, chunk_id
 from checkpoints.tree import cutter
 from checkpoints.tree.builder import build
@@ -58,16 +58,16 @@ class NodeStore:
     def fetch(self, chunk: ChunkId) -> bytes:
         self.fetched.append(chunk)
         if chunk not in self.chunks:
-            raise DamagedError(f"chunk {chunk.hex()} is nowhere")
+            raise DamagedChunkError(chunk, "is nowhere")
         raw = self.chunks[chunk]
         if chunk_id(raw) != chunk:
-            raise DamagedError(f"chunk {chunk.hex()} has other content")
+            raise DamagedChunkError(chunk, "has other content")
         return raw
 
     def fetch_unchecked(self, chunk: ChunkId) -> bytes:
         """Return whatever is there, as if an id had been made for it."""
         if chunk not in self.chunks:
-            raise DamagedError(f"chunk {chunk.hex()} is nowhere")
+            raise DamagedChunkError(chunk, "is nowhere")
         return self.chunks[chunk]
 
     def forget_calls(self) -> None:

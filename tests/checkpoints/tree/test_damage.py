@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from checkpoints.format.damage import DamagedError
+from checkpoints.format.damage import DamagedChunkError, DamagedError
 from checkpoints.tree.builder import Builder
 from checkpoints.tree.keys import ROOT_KEY, Key, key_of
 from checkpoints.tree.node import Node
@@ -18,11 +18,13 @@ from checkpoints.tree.tree import Tree
 from tests.support.trees import KEYS, MODELS, ROOT, NodeStore, small_nodes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from checkpoints.tree.entry import Entry
 
 
 def look_at_everything(tree: Tree) -> None:
-    """Do all that can be done, of which nothing may fail but with DamagedError."""
+    """Do all that can be done, of which nothing may fail but with the id of a chunk."""
     for look in (
         lambda: list(tree.walk()),
         lambda: list(tree.walk_keys()),
@@ -30,8 +32,9 @@ def look_at_everything(tree: Tree) -> None:
         lambda: tree.lookup(b"a/b"),
         lambda: list(tree.listing(b"a")),
         lambda: [node.weigh(0, node.count) for _, node in tree.nodes(lambda _: False)],
+        lambda: [node.chunks() for _, node in tree.nodes(lambda _: False) if not node.level],
     ):
-        with suppress(DamagedError):
+        with suppress(DamagedChunkError):
             look()
 
 
@@ -93,6 +96,31 @@ def test_a_node_out_of_order_is_damage_to_who_walks(first: Key, second: Key) -> 
         builder._lowest.add(key, b"", 1, 0)
     with pytest.raises(DamagedError):
         list(store.tree(builder.finish()).walk())
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda tree: list(tree.walk()),
+        lambda tree: list(tree.stamps(b"b")),
+        lambda tree: list(tree.listing(b"")),
+        lambda tree: tree.lookup(b"b"),
+        lambda tree: [node.chunks() for _, node in tree.nodes(lambda _: False)],
+    ],
+    ids=["walk", "stamps", "listing", "lookup", "chunks"],
+)
+def test_an_entry_that_makes_no_sense_is_found_by_its_node(look: Callable[[Tree], object]) -> None:
+    store = NodeStore()
+    store.built({ROOT_KEY: ROOT, key_of(b"a"): ROOT, key_of(b"b"): ROOT})
+    ((good, raw),) = store.chunks.items()
+    last_entry = raw.index(b"\2\0" + key_of(b"b"))
+    kind = last_entry + 2 + len(key_of(b"b"))
+    bad = store.put(raw[:kind] + b"\x63" + raw[kind + 1 :])
+    assert bad != good
+    with pytest.raises(DamagedChunkError, match="kind") as caught:
+        look(Tree(bad, store.fetch))
+    assert caught.value.chunk_id == bad
+    assert bad.hex() in str(caught.value)
 
 
 def test_a_node_in_anothers_place_is_damage() -> None:
