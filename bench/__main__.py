@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from bench import files, idle, proxy, start, transfer, websocket
-from bench.machine import peer_versions, session_versions, this_machine
+from bench.checkpoints import measuring as checkpoints
+from bench.machine import backup_versions, peer_versions, session_versions, this_machine
 from bench.processes import BenchError
 from bench.results import RESULTS, Provenance, publish, section
 from common.clock import SystemClock
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "start": Benchmark(start.run, session_versions),
     "files": Benchmark(files.run, session_versions),
     "idle": Benchmark(idle.run, session_versions),
+    "checkpoints": Benchmark(checkpoints.run, backup_versions),
 }
 
 ROUNDS_DEFAULT = 5

