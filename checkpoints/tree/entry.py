@@ -20,6 +20,8 @@ ATTRIBUTE_BYTES_MAX = 64 * 1024
 ATTRIBUTES_BYTES_MAX = 128 * 1024
 """Names and values of one entry together."""
 ATTRIBUTE_NAME_BYTES_MAX = 255
+ATTRIBUTES_MAX = 0xFFFF
+"""So many can be counted. An entry with more would be too long in any case."""
 MODE_MAX = 0o7777
 
 

@@ -18,6 +18,7 @@ from checkpoints.tree.entry import (
     ATTRIBUTE_BYTES_MAX,
     ATTRIBUTE_NAME_BYTES_MAX,
     ATTRIBUTES_BYTES_MAX,
+    ATTRIBUTES_MAX,
     ENTRY_BYTES_MAX,
     INLINE_BYTES_MAX,
     MODE_MAX,
@@ -124,6 +125,8 @@ def _encode_content(kind: Kind, content: Content) -> tuple[int, bytes]:
 
 
 def _encode_attributes(key: Key, attributes: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    if len(attributes) > ATTRIBUTES_MAX:
+        raise RefusedError(f"{keys.path_of(key)!r} has {len(attributes)} attributes")
     parts = [_U16.pack(len(attributes))]
     previous = b""
     for name, value in attributes:
