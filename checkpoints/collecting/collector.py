@@ -36,7 +36,7 @@ from checkpoints.collecting.marking import Marking
 from checkpoints.collecting.outcome import Collected, Phase, Progress
 from checkpoints.collecting.removal import Removal
 from checkpoints.collecting.rewriting import Rewriting
-from checkpoints.collecting.settings import Settings
+from checkpoints.collecting.settings import Settings, settings_while_nobody_writes
 from checkpoints.collecting.survey import Survey
 from checkpoints.format.damage import DamagedObjectError
 from checkpoints.writing.reliance import Stopwatch
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from checkpoints.collecting.doom import Doom
     from checkpoints.collecting.marks import Marks
     from checkpoints.repository import Repository
+
+COLLECTIONS_MAX = 12
+"""In a row: something is found, announced, deleted, and rewritten, and that twice."""
 
 _log = structlog.get_logger()
 
@@ -70,6 +73,21 @@ async def collect(
         return await collection.run()
     finally:
         thread.close()
+
+
+async def collect_while_nobody_writes(
+    repository: Repository, report: Callable[[Progress], None] = lambda _: None
+) -> Collected:
+    """Free all that nothing needs, without the waits that protect writers. Fails as `collect`."""
+    settings = settings_while_nobody_writes()
+    outcome = await collect(repository, settings, report)
+    total = outcome
+    for _ in range(COLLECTIONS_MAX):
+        if not outcome.did_something:
+            break
+        outcome = await collect(repository, settings, report)
+        total = total.followed_by(outcome)
+    return total
 
 
 class _Collection:

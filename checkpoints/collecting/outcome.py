@@ -61,3 +61,42 @@ class Collected(msgspec.Struct, kw_only=True, rename="camel"):
     is_blocked: bool = False
     next_at: datetime | None = None
     """When the next collection can free more, by the store's clock."""
+
+    @property
+    def did_something(self) -> bool:
+        """Whether another collection may have more to do for it."""
+        return not self.is_blocked and any(
+            (
+                self.unused_packs,
+                self.announced_packs,
+                self.revived_packs,
+                self.deleted_packs,
+                self.deleted_indexes,
+                self.deleted_records,
+                self.rewritten_packs,
+                self.folded_indexes,
+            )
+        )
+
+    def followed_by(self, later: Collected) -> Collected:
+        """Return what two collections in a row did, and what is there after the second."""
+        return msgspec.structs.replace(
+            later,
+            **{name: getattr(self, name) + getattr(later, name) for name in _DONE},
+            refusal=self.refusal or later.refusal,
+        )
+
+
+_DONE = (
+    "announced_packs",
+    "revived_packs",
+    "deleted_packs",
+    "deleted_bytes",
+    "deleted_indexes",
+    "deleted_records",
+    "rewritten_packs",
+    "rewritten_bytes",
+    "written_bytes",
+    "folded_indexes",
+    "refused",
+)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from checkpoints.collecting.candidates import Candidate
     from checkpoints.collecting.interruptible import Interruptible
     from checkpoints.collecting.marks import Marks
+    from checkpoints.format.ids import ChunkId
     from checkpoints.format.pack import PackEntry
     from checkpoints.repository import Repository
     from checkpoints.writing.pack_writer import ClosedPack
@@ -158,6 +159,7 @@ class _Batch:
 
     def __init__(self, repository: Repository, uploads: Uploads) -> None:
         self.rewritten: list[Candidate] = []
+        self._chunks: set[ChunkId] = set()
         self._packs = {kind: PackWriter(kind, uploads.send, repository.rng) for kind in PackKind}
 
     @property
@@ -165,7 +167,10 @@ class _Batch:
         return sum(pack.stored_bytes for pack in self._packs.values())
 
     def add(self, kind: PackKind, entry: PackEntry, codec: Codec, stored: bytes) -> None:
-        self._packs[kind].add(entry.chunk_id, codec, stored, entry.raw_bytes)
+        """Add a chunk, if it isn't in: it may have been stored twice."""
+        if entry.chunk_id not in self._chunks:
+            self._chunks.add(entry.chunk_id)
+            self._packs[kind].add(entry.chunk_id, codec, stored, entry.raw_bytes)
 
     def close(self) -> list[ClosedPack]:
         """Send off what is open, and return all packs."""

@@ -74,6 +74,14 @@ class AgingStore:
             if (modified := self.created.get(listed.key)) is not None:
                 yield replace(listed, modified=modified)
 
+    async def copy(self) -> AgingStore:
+        """Return another store that holds the same."""
+        other = AgingStore(self.clock)
+        for key, created in self.created.items():
+            await other.inner.put_new(key, await self.inner.get(key))
+            other.created[key] = created
+        return other
+
     async def replace(self, key: str, data: bytes) -> None:
         """Put something else in an object's place: it was damaged."""
         await self.inner.delete(key)
