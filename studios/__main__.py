@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from common import log
 from common.templates import CONNECT_VERSION
 from studios.commands.adding import add
 from studios.commands.checkpoints.group import checkpoints
@@ -75,6 +76,7 @@ for command in (
 
 
 def main() -> None:
+    log.configure(program="studios", level="warning")
     try:
         cli.main(prog_name="studios")
     except KeyboardInterrupt:

@@ -87,7 +87,15 @@ def _print(console: Console, table: Table) -> None:
         console.file.write((line if console.is_terminal else line.rstrip()) + "\n")
 
 
+def printable(text: str) -> str:
+    """Return text that can't act on somebody else's terminal: escape sequences are shown."""
+    return (
+        text
+        if text.isprintable()
+        else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    )
+
+
 def _cell(text: str) -> Text:
-    # What users typed must not act on somebody else's terminal: escape sequences are shown.
-    safe = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    safe = printable(text)
     return Text(safe, style=_STYLES.get(safe, ""))

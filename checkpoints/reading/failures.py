@@ -25,7 +25,7 @@ class NoSpaceError(RestoreError):
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 _HINTS = {
-    errno.EPERM: "restoring owners, devices and attributes needs the rights of root",
+    errno.EPERM: "owners, devices and attributes need the rights of root: run this as root",
     errno.EOPNOTSUPP: "its file system can't keep this",
     errno.ENOTDIR: "the tree has names below something that is no folder",
     errno.ELOOP: "the tree has names below a link",

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 UNFINISHED_MODE = 0o600
 """Of files and folders before they are complete: nobody else looks into them."""
-UNKNOWN_FOLDER = Entry(kind=Kind.FOLDER, mode=0o755)
-"""What a folder gets of which only is known that there is one."""
 WHITEOUT = os.makedev(0, 0)
 
 
@@ -147,6 +145,11 @@ def _make_file(at: int, folder: bytes, name: bytes, entry: Entry) -> File | None
 
 def _is_one_chunk(content: Extents) -> bool:
     return len(content.extents) == 1 and content.extents[0].chunk_id is not None
+
+
+def unknown_folder() -> Entry:
+    """Return what a folder gets of which only is known that there is one: its maker's, open."""
+    return Entry(kind=Kind.FOLDER, mode=0o755, user=os.geteuid(), group=os.getegid())
 
 
 def complete_folder(folders: Folders, key: Key, entry: Entry) -> None:

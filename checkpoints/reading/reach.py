@@ -7,11 +7,12 @@ one's record names the same indexes and maybe more: with others, a chunk may not
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from checkpoints.format.damage import DamagedError
+from checkpoints.format.damage import DamagedChunkError, DamagedError
+from checkpoints.format.ids import ChunkId
 from checkpoints.tree.entry import Extents, IndirectExtents
 from checkpoints.tree.keys import Key, path_of
 from checkpoints.tree.long_lists import extents_of
@@ -19,7 +20,6 @@ from checkpoints.tree.long_lists import extents_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from checkpoints.format.ids import ChunkId
     from checkpoints.format.names import Place
     from checkpoints.tree.entry import Entry
     from checkpoints.tree.node import Child, Fetch, Node
@@ -34,6 +34,8 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
     names: int = 0
     """How many names are lost with a node, from `path` on; 0 if only content is."""
     reason: str
+    chunk_id: ChunkId | None = None
+    """The chunk, if it is what was written, but makes no sense."""
     of_base: bool = False
     """Whether only what was restored below the volume has it so: a run that goes on needs that."""
 
@@ -62,7 +64,7 @@ class Reach:
         try:
             root, root_node = tree.root, tree.root_node
         except DamagedError as error:
-            yield Loss(path=b"", names=entries, reason=str(error))
+            yield Loss(path=b"", names=entries, **_why(error))
             return
         if self._is_sound(root.chunk_id):
             return
@@ -100,7 +102,7 @@ class Reach:
             try:
                 below = tree.read(child, node.level - 1, keep=False)
             except DamagedError as error:
-                yield Loss(path=path_of(child.key), names=child.entries, reason=str(error))
+                yield Loss(path=path_of(child.key), names=child.entries, **_why(error))
                 continue
             yield from self._below(tree, child, below, fetch, check)
 
@@ -109,14 +111,19 @@ def _leaf(node: Node, fetch: Fetch, check: Callable[[ChunkId], None]) -> Iterato
     try:
         entries = node.entries(0, node.count)
     except DamagedError as error:
-        yield Loss(path=path_of(Key(node.key(0))), names=node.count, reason=str(error))
+        yield Loss(path=path_of(Key(node.key(0))), names=node.count, **_why(error))
         return
     for key, entry in entries:
         try:
             for chunk in chunks_of(entry, fetch):
                 check(chunk)
         except DamagedError as error:
-            yield Loss(path=path_of(key), reason=str(error))
+            yield Loss(path=path_of(key), **_why(error))
+
+
+def _why(error: DamagedError) -> dict[str, Any]:
+    chunk = error.chunk_id if isinstance(error, DamagedChunkError) else None
+    return {"reason": str(error), "chunk_id": chunk}
 
 
 def chunks_of(entry: Entry, fetch: Fetch) -> Iterator[ChunkId]:

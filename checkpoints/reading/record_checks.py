@@ -123,6 +123,9 @@ class RecordCheck:
         is_whole = True
         for loss in self._reach.losses(tree, field.entries, fetch, check, indexes):
             is_whole = False
+            if loss.chunk_id is not None:
+                pack = source.place(loss.chunk_id).pack
+                self.damages.setdefault(names.pack(pack.kind, pack.pack_id), loss.reason)
             if not of_base:
                 self._lose(loss)
             elif loss.path not in lost:

@@ -24,7 +24,7 @@ from checkpoints.reading.attributes import drop_access_rules
 from checkpoints.reading.contents import Contents
 from checkpoints.reading.failures import NotEmptyError, naming
 from checkpoints.reading.folders import OPEN_FLAGS, Folders
-from checkpoints.reading.making import UNKNOWN_FOLDER, File, Names, complete_folder
+from checkpoints.reading.making import File, Names, complete_folder, unknown_folder
 from checkpoints.reading.progress import Progress
 from checkpoints.reading.reach import Loss
 from checkpoints.reading.spans import Piece, plan
@@ -79,9 +79,8 @@ async def restore(
     """Make a generation in a folder, in upper form: a deletion is a device 0:0.
 
     Raises RestoreError; NotEmptyError before anything is done, unless it may be `into_existing`.
-    What is damaged is a DamagedError; or, to `keep_going`, left out, and folders that nothing is
-    known of but that there is something in them are root's. `report` is called often, and must be
-    quick.
+    What is damaged is a DamagedError; or, to `keep_going`, left out, and folders of which only is
+    known that something is in them are this process's. `report` is called often, and must be quick.
     """
     source = await repository.chunks(record)
     tree = repository.tree(record, source)
@@ -244,7 +243,7 @@ class _Restoration:
                 elif entry.several_names and self._contents.damaged_inodes:
                     self._contents.drop_name(folders, path_of(key), entry)
             for path in missing:
-                complete_folder(folders, key_of(path), UNKNOWN_FOLDER)
+                complete_folder(folders, key_of(path), unknown_folder())
 
     def _walk(self, lost: Callable[[Loss], None]) -> Iterator[tuple[Key, Entry]]:
         return survivors(self._tree, lost) if self._keep_going else self._tree.walk()

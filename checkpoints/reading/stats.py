@@ -10,16 +10,18 @@ import msgspec
 from checkpoints.format import names
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import CheckpointId
-from checkpoints.reading.reach import chunks_of
+from checkpoints.storage.failures import NotThereError
+from checkpoints.tree.long_lists import extents_of
 from checkpoints.tree.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from checkpoints.chunk_source import ChunkSource
     from checkpoints.format.ids import ChunkId
     from checkpoints.format.record import Record
     from checkpoints.repository import Repository
+    from checkpoints.tree.node import Fetch, Node
 
 _SHARED = -1
 _SHORT_ID_BYTES = 8
@@ -55,9 +57,12 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 async def measure(
-    repository: Repository, *, report: Callable[[int], None] = lambda _: None
+    repository: Repository, *, report: Callable[[int, int], None] = lambda *_: None
 ) -> Stats:
-    """Go through all trees. `report` is told how many generations are done. StorageError."""
+    """Go through all trees. `report` is told how many records are done, and of how many.
+
+    Raises StorageError.
+    """
     packs = stored_bytes = 0
     async for listed in repository.storage.list(""):
         stored_bytes += listed.size
@@ -65,17 +70,21 @@ async def measure(
     owners = _Owners()
     counted: list[tuple[CheckpointId, Sequence[Record], str]] = []
     done = 0
-    for number, checkpoint_id in enumerate(sorted(await repository.checkpoints())):
+    checkpoints = await repository.checkpoints()
+    total = sum(map(len, checkpoints.values()))
+    for number, checkpoint_id in enumerate(sorted(checkpoints)):
         records = await repository.records(checkpoint_id)
         problem = str(records.damaged[0]) if records.damaged else ""
         for record in records.generations:
             try:
                 source = await repository.chunks(record)
                 await asyncio.to_thread(_mark, repository, record, source, owners, number)
+            except NotThereError:
+                continue  # deleted meanwhile
             except DamagedError as error:
                 problem = problem or str(error)
             done += 1
-            report(done)
+            report(done, total)
         counted.append((checkpoint_id, records.generations, problem))
     return Stats(
         packs=packs,
@@ -140,9 +149,17 @@ def _mark(
         for chunk, tree_node in tree.nodes(is_known):
             owners.add(number, chunk, source)
             if not tree_node.level:
-                for _, entry in tree_node.entries(0, tree_node.count):
-                    for each in chunks_of(entry, source.fetch):
-                        owners.add(number, each, source)
+                for each in _content(tree_node, source.fetch):
+                    owners.add(number, each, source)
+
+
+def _content(leaf: Node, fetch: Fetch) -> Iterator[ChunkId]:
+    needed = leaf.chunks()
+    yield from needed.chunk_ids
+    for content in needed.long_lists:
+        for extent in extents_of(content, fetch):
+            if extent.chunk_id is not None:
+                yield extent.chunk_id
 
 
 def _stats(

@@ -23,8 +23,8 @@ from checkpoints.reading.making import (
     CREATE_FLAGS,
     TYPES,
     UNFINISHED_MODE,
-    UNKNOWN_FOLDER,
     WHITEOUT,
+    unknown_folder,
 )
 from checkpoints.reading.tar_headers import ATTRIBUTE, parse_time
 from checkpoints.tree.entry import MODE_MAX, Device, Entry, Kind, Target
@@ -133,7 +133,7 @@ class _Unpacking:
             missing.append(path)
             path = path.rpartition(b"/")[0]
         for each in reversed(missing):
-            self._make_folder(each, UNKNOWN_FOLDER)
+            self._make_folder(each, unknown_folder())
 
     def _make_folder(self, path: bytes, entry: Entry) -> None:
         if path and path not in self._made:

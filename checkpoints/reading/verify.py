@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from checkpoints.format import names, parameters as parameters_format
 from checkpoints.format.damage import DamagedError, DamagedObjectError
-from checkpoints.format.index import HEADER_BYTES, Index
+from checkpoints.format.index import Index
 from checkpoints.format.parameters import Parameters
 from checkpoints.reading.known_packs import MISSING, KnownPacks
 from checkpoints.reading.pack_checks import CheckedPack, check_by_indexes, check_pack, contradiction
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 PACKS_AT_ONCE = 4
 """Read whole: 64 MiB at worst."""
-_RESERVED = (slice(5, 8), slice(16, 32))
-"""Of an index's header: no hash covers them."""
+_RESERVED = slice(5, 8)
+"""Of an index's header: no hash covers it."""
 
 
 async def open_anyway(storage: Storage, *, clock: Clock, rng: random.Random) -> Repository:
@@ -160,7 +160,7 @@ class _Verification:
 
         def check(data: bytes) -> str:
             try:
-                parsed[:] = [_parse_index(key, data)]
+                parsed[:] = [_parse_index(data)]
             except DamagedError as error:
                 return str(error)
             return ""
@@ -274,11 +274,8 @@ def _check_format(data: bytes) -> str:
     return "" if parameters_format.encode(found) == data else "has something else in it"
 
 
-def _parse_index(key: str, data: bytes) -> Index:
+def _parse_index(data: bytes) -> Index:
     index = Index(data)
-    if any(any(data[:HEADER_BYTES][reserved]) for reserved in _RESERVED):
+    if any(data[_RESERVED]):
         raise DamagedError("the index's header has something where nothing must be")
-    first = names.parse_moved(key)
-    if first is not None and all(pack.pack_id != first for pack in index.packs):
-        raise DamagedError("the index is another one: it doesn't have the pack of its name")
     return index

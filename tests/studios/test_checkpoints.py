@@ -16,6 +16,7 @@ from checkpoints.storage.folder import FolderStorage
 from checkpoints.storage.opening import REPOSITORY_FOLDER
 from checkpoints.tree.entry import Kind
 from common.clock import SteppingClock
+from studios.commands.checkpoints import streams
 from tests.support.every_kind import every_kind, file, node
 from tests.support.folder_facts import look
 from tests.support.packed import WHEN, Packing
@@ -184,6 +185,107 @@ async def test_what_is_not_there_ends_with_3(
     done = await studios("checkpoints", *arguments, "-w", str(work))
     assert done.exit_code == code, done.output
     assert sentence in done.stderr
+
+
+async def test_a_folder_is_saved_again_and_again(
+    studios: Studios, work: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep/file").write_bytes(LONG)
+    saved = await read(studios, "save", folder, "-w", work)
+    name = saved["checkpointId"]
+    assert (saved["generation"], saved["entries"], saved["final"]) == (1, 3, False)
+    (folder / "new").write_bytes(b"more")
+    again = await read(studios, "save", folder, "-w", work, "--checkpoint", name[:9], "--final")
+    assert (again["checkpointId"], again["generation"]) == (name, 2)
+    assert again["addedBytes"] < len(LONG)
+    restored = await read(studios, "restore", name, tmp_path / "back", "-w", work)
+    assert restored["leftOut"] == []
+    assert look(tmp_path / "back") == look(folder)
+    changes = await read(studios, "diff", f"{name}@1", name, "-w", work)
+    assert [change["path"] for change in changes if change["change"] == "added"] == ["new"]
+    done = await studios("checkpoints", "diff", name, name, "-w", str(work))
+    assert (done.stdout, done.stderr.strip()) == ("", "Nothing differs.")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        ("aaa", "is a session's, which would be stopped"),
+        ("mine", "leave out --checkpoint to begin one"),
+        ("", "Several checkpoints' ids begin with"),
+    ],
+)
+async def test_what_a_session_writes_is_not_written_to(
+    studios: Studios, work: Path, tmp_path: Path, wanted: str, sentence: str
+) -> None:
+    arguments = ("checkpoints", "save", str(tmp_path / "home"), "-w", str(work))
+    (tmp_path / "home").mkdir(exist_ok=True)
+    done = await studios(*arguments, "--checkpoint", wanted)
+    assert done.exit_code in {1, 3}, done.output
+    assert sentence in done.stderr
+
+
+async def test_nothing_follows_the_final_generation(
+    studios: Studios, work: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    saved = await read(studios, "save", tmp_path / "mine", "-w", work, "--final")
+    arguments = ("save", str(tmp_path / "mine"), "-w", str(work))
+    done = await studios("checkpoints", *arguments, "--checkpoint", saved["checkpointId"])
+    assert done.exit_code == 1
+    assert "has its final generation: continue it under another id" in done.stderr
+
+
+async def test_lists_are_printed_as_they_come(
+    studios: Studios, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = await read(studios, "ls", "bbb", "-R", "-w", work)
+    lines = (await studios("checkpoints", "ls", "bbb", "-R", "-w", str(work))).stdout
+    monkeypatch.setattr(streams, "PAGE", 3)
+    assert await read(studios, "ls", "bbb", "-R", "-w", work) == once
+    assert (await studios("checkpoints", "ls", "bbb", "-R", "-w", str(work))).stdout == lines
+    assert len(lines.splitlines()) == len(once) + 1
+    assert "\\x01\\x02" in lines  # what terminals would act on is shown
+
+
+@pytest.mark.parametrize("damage", [None, b"{}", b'{"format": 1, "chunk'])
+async def test_a_lost_format_is_named_and_laid_down_anew(
+    studios: Studios, work: Path, tmp_path: Path, damage: bytes | None
+) -> None:
+    path = work / REPOSITORY_FOLDER / names.FORMAT
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+        done = await studios("checkpoints", "ls", "aaa", "-w", str(work))
+        assert done.exit_code == 1
+        assert "format.json" in done.stderr
+        assert "verify" in done.stderr
+    done = await studios("checkpoints", "verify", "-w", str(work))
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[1].startswith("format.json")
+    assert "holds no data: delete what is there of it" in done.stderr
+    path.unlink(missing_ok=True)
+    (tmp_path / "mine").mkdir()
+    await read(studios, "save", tmp_path / "mine", "-w", work)
+    assert (await read(studios, "verify", "-w", work))["sound"]
+
+
+async def test_what_is_damaged_says_how_to_get_the_rest(
+    studios: Studios, work: Path, tmp_path: Path
+) -> None:
+    repository = await open_repository(work)
+    async for listed in repository.storage.list("packs/"):
+        await repository.storage.delete(listed.key)
+    done = await studios("checkpoints", "restore", "aaa", str(tmp_path / "one"), "-w", str(work))
+    assert done.exit_code == 1
+    assert "`--keep-going`, into another folder, restores all the rest" in done.stderr
+    arguments = ("restore", "aaa", str(tmp_path / "two"), "--keep-going", "-w", str(work))
+    done = await studios("checkpoints", *arguments)
+    assert done.exit_code == 1
+    assert "Left out: /root/a: packs/" in done.stderr
+    assert sorted(os.listdir(tmp_path / "two/root")) == ["b"]
 
 
 async def test_a_folder_without_checkpoints_says_so(studios: Studios, tmp_path: Path) -> None:

@@ -7,7 +7,10 @@
 - `looking`   scan, ls, cat, diff, stats
 - `checking`  verify
 - `getting`   restore, restore-file
+- `saving`    save
 - `layers`    export, import
+- `collecting` collect, delete
 - `bars`      progress, on terminals
+- `streams`   long lists, printed as they come
 - `shown`     entries as people and scripts see them (pure)
 """

@@ -29,8 +29,13 @@ class Note(Protocol):
 
 
 @contextmanager
-def bar(console: Console, label: str, total: int, *, is_bytes: bool = False) -> Iterator[Note]:
-    """Yield what is told how much is done, and of how much if that is found out on the way."""
+def bar(
+    console: Console, label: str, total: int | None, *, is_bytes: bool = False
+) -> Iterator[Note]:
+    """Yield what is told how much is done, and of how much if that is found out on the way.
+
+    Nobody knows how much there is if `total` is None.
+    """
     columns: tuple[ProgressColumn, ...] = (TextColumn("{task.description}"), BarColumn())
     if is_bytes:
         columns += (DownloadColumn(binary_units=True), TransferSpeedColumn())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from checkpoints.format import names
 from checkpoints.reading.verify import verify
 from studios.commands.checkpoints.bars import bar
 from studios.commands.checkpoints.opening import WorkDirectory, opened, work_directory_option
@@ -85,7 +86,7 @@ async def verify_command(
         def report(progress: Progress) -> None:
             note(progress.packs, progress.packs_total)
 
-        async with opened(surroundings, work_directory) as repository:
+        async with opened(surroundings, work_directory, anyway=True) as repository:
             found = await verify(repository, share=sample / _WHOLE, rng=rng, report=report)
     if output == "json":
         print_json(surroundings.out, _report(found))
@@ -136,6 +137,11 @@ def _print(surroundings: Surroundings, found: Verified) -> None:
                 for losses in found.losses
                 for loss in losses.named
             ),
+        )
+    if any(damage.key == names.FORMAT for damage in found.damages):
+        surroundings.say(
+            f"{names.FORMAT} holds no data: delete what is there of it, and the next "
+            "`studios checkpoints save` lays it down anew."
         )
     for losses in found.losses:
         if losses.count > len(losses.named):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from checkpoints.reading.content import find_file, path_from, read_content
 from checkpoints.reading.restore import restore
@@ -19,9 +20,10 @@ from studios.commands.checkpoints.opening import (
     opened,
     work_directory_option,
 )
-from studios.commands.checkpoints.shown import show_bytes, show_loss
+from studios.commands.checkpoints.shown import show_bytes, show_loss, text
 from studios.commands.options import awaited
 from studios.failures import CommandError
+from studios.output import format_option, print_json
 from studios.surroundings import Surroundings, pass_surroundings
 
 if TYPE_CHECKING:
@@ -30,12 +32,31 @@ if TYPE_CHECKING:
     from checkpoints.tree.entry import Entry
 
 
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that could not be restored, for scripts."""
+
+    path: str
+    names: int
+    reason: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What `restore` prints for scripts."""
+
+    checkpoint_id: str
+    generation: int
+    entries: int
+    file_bytes: int
+    left_out: tuple[LeftOut, ...]
+
+
 @click.command("restore")
 @checkpoint_argument
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--keep-going", is_flag=True, help="Leave out files that are damaged, and list them.")
 @click.option("--into-existing", is_flag=True, help="Also if the folder isn't empty.")
 @work_directory_option
+@format_option
 @pass_surroundings
 @awaited
 async def restore_command(
@@ -46,12 +67,14 @@ async def restore_command(
     keep_going: bool,
     into_existing: bool,
     work_directory: WorkDirectory,
+    output: str,
 ) -> None:
     """Make in FOLDER everything that a checkpoint has, as the upper layer of an overlay.
 
     What was deleted is a character device 0:0 there. Needs the rights of root.
     """
-    async with opened(surroundings, work_directory) as repository:
+    hint = "`--keep-going`, into another folder, restores all the rest; "
+    async with opened(surroundings, work_directory, if_damaged=hint) as repository:
         record = await select(repository, checkpoint)
         assert record.tree is not None
         with bar(surroundings.err, "Restoring", record.tree.bytes, is_bytes=True) as note:
@@ -67,6 +90,20 @@ async def restore_command(
                 into_existing=into_existing,
                 report=report,
             )
+    if output == "json":
+        print_json(
+            surroundings.out,
+            Report(
+                checkpoint_id=record.checkpoint_id,
+                generation=record.generation,
+                entries=done.entries,
+                file_bytes=done.file_bytes,
+                left_out=tuple(
+                    LeftOut(path=text(loss.path), names=loss.names, reason=loss.reason)
+                    for loss in done.damages
+                ),
+            ),
+        )
     for loss in done.damages:
         surroundings.say(f"Left out: {show_loss(loss)}: {loss.reason}")
     left_out = sum(not loss.names for loss in done.damages)

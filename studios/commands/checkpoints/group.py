@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from studios.commands.checkpoints.checking import verify_command
+from studios.commands.checkpoints.collecting import collect_command, delete_command
 from studios.commands.checkpoints.getting import restore_command, restore_file
 from studios.commands.checkpoints.layers import export_command, import_command
 from studios.commands.checkpoints.looking import cat, diff_command, ls, scan, stats
+from studios.commands.checkpoints.saving import save_command
 
 EPILOG = """\b
 A checkpoint is written ID[@GENERATION | @TIME]:
@@ -21,11 +23,11 @@ A bucket's credentials are those that the environment or this machine has.
 
 @click.group(epilog=EPILOG)
 def checkpoints() -> None:
-    """Look into a work directory's checkpoints, check them, and get files back."""
+    """Look into a work directory's checkpoints, check them, get files back, and save folders."""
 
 
 for command in (
     scan, ls, cat, diff_command, stats, verify_command, restore_command, restore_file,
-    export_command, import_command,
+    save_command, export_command, import_command, collect_command, delete_command,
 ):  # fmt: skip
     checkpoints.add_command(command)

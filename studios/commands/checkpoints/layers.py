@@ -20,8 +20,10 @@ from studios.commands.checkpoints.opening import (
     WorkDirectory,
     checkpoint_argument,
     opened,
+    single_writer_option,
     work_directory_option,
 )
+from studios.commands.checkpoints.saving import BY_HAND, say_saved
 from studios.commands.checkpoints.shown import show_bytes, text
 from studios.commands.options import awaited
 from studios.failures import CommandError
@@ -30,6 +32,8 @@ from studios.surroundings import Surroundings, pass_surroundings
 
 if TYPE_CHECKING:
     from checkpoints.reading.progress import Progress
+    from checkpoints.writing.capture import Progress as Written
+    from studios.commands.checkpoints.bars import Note
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +115,9 @@ async def export_command(
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--image", default="", metavar="DIGEST", help="Which image the layer belongs on.")
+@single_writer_option
 @work_directory_option
+@format_option
 @pass_surroundings
 @awaited
 async def import_command(
@@ -119,27 +125,36 @@ async def import_command(
     *,
     file: Path,
     image: str,
+    single_writer: bool,
     work_directory: WorkDirectory,
+    output: str,
 ) -> None:
     """Make a checkpoint of the layer of an OCI image: tar, plain or compressed (gzip, zstd).
 
-    Prints its id. Needs the rights of root, and room for the layer's files in the folder for
-    temporary files (TMPDIR).
+    Prints its id. Needs room for the layer's files in the folder for temporary files (TMPDIR); and
+    the rights of root, if the layer has files of others, attributes, or devices.
     """
-    async with opened(surroundings, work_directory, create=True) as repository:
+    async with opened(
+        surroundings, work_directory, create=True, single_writer=single_writer
+    ) as repository:
         with tempfile.TemporaryDirectory(prefix="studios-import-") as scratch:
             folder = Path(scratch) / "layer"
             folder.mkdir(mode=0o755)
-            await asyncio.to_thread(_unpack, file, folder)
+            size = await asyncio.to_thread(lambda: file.stat().st_size)
+            with bar(surroundings.err, "Unpacking", size, is_bytes=True) as note:
+                entries = await asyncio.to_thread(_unpack, file, folder, note)
             writer = await Writer.open(
-                repository, new_checkpoint_id(repository.rng), run_number=1, image=image
+                repository, new_checkpoint_id(repository.rng), run_number=BY_HAND, image=image
             )
-            record = await writer.write(folder, final=True)
-    assert record.tree is not None
-    surroundings.out.print(record.checkpoint_id)
-    surroundings.say(f"Imported {record.tree.entries} entries, {show_bytes(record.tree.bytes)}.")
+            with bar(surroundings.err, "Saving", entries) as note:
+
+                def progress(state: Written) -> None:
+                    note(state.entries)
+
+                record = await writer.write(folder, final=True, progress=progress)
+    say_saved(surroundings, record, output)
 
 
-def _unpack(file: Path, folder: Path) -> None:
+def _unpack(file: Path, folder: Path, note: Note) -> int:
     with file.open("rb") as stream:
-        unpack_layer(stream, folder)
+        return unpack_layer(stream, folder, report=lambda _: note(stream.raw.tell()))

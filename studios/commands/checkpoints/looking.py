@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +15,7 @@ from checkpoints.reading.stats import measure
 from checkpoints.tree.diff import Difference, diff
 from checkpoints.tree.entry import Kind
 from checkpoints.tree.keys import path_of
+from studios.commands.checkpoints.bars import bar
 from studios.commands.checkpoints.opening import (
     WorkDirectory,
     checkpoint_argument,
@@ -23,6 +23,7 @@ from studios.commands.checkpoints.opening import (
     work_directory_option,
 )
 from studios.commands.checkpoints.shown import Shown, row, show, show_bytes, text
+from studios.commands.checkpoints.streams import print_all
 from studios.commands.options import awaited
 from studios.output import format_option, print_json, print_table
 from studios.surroundings import Surroundings, pass_surroundings
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from checkpoints.tree.entry import Entry
     from checkpoints.tree.tree import Tree
 
-_PAGE_ENTRIES = 10_000
-_ENTRY_COLUMNS = ("MODE", "OWNER", "SIZE", "MODIFIED (UTC)", "NAME")
+_ENTRY_COLUMNS = (("MODE", 10), ("OWNER", 9), ("SIZE", 10), ("MODIFIED (UTC)", 19), ("NAME", 0))
+_CHANGE_COLUMNS = (("", 1), ("SIZE", 10), ("PATH", 0))
+_MARKS = {"added": "+", "removed": "-", "changed": "±"}
 _ZEROS = bytes(1 << 20)
 
 
@@ -135,18 +137,14 @@ async def ls(
     async with opened(surroundings, work_directory) as repository:
         record = await select(repository, checkpoint)
         tree = repository.tree(record, await repository.chunks(record))
-        entries = _listed(tree, path_from(path), recursive=recursive)
-        shown: list[Shown] = []
-        rows: list[tuple[str, ...]] = []
-        while page := await asyncio.to_thread(lambda: list(islice(entries, _PAGE_ENTRIES))):
-            if output == "json":
-                shown += (show(name, entry) for name, entry in page)
-            else:
-                rows += (row(name, entry) for name, entry in page)
-    if output == "json":
-        print_json(surroundings.out, shown)
-    else:
-        print_table(surroundings.out, _ENTRY_COLUMNS, rows)
+        await print_all(
+            surroundings.out,
+            output,
+            _listed(tree, path_from(path), recursive=recursive),
+            columns=_ENTRY_COLUMNS,
+            row=lambda found: row(*found),
+            item=lambda found: show(*found),
+        )
 
 
 def _listed(tree: Tree, path: bytes, *, recursive: bool) -> Iterator[tuple[bytes, Entry]]:
@@ -215,26 +213,20 @@ async def diff_command(
             return repository.tree(record, await repository.chunks(record))
 
         trees = [await tree_of(await select(repository, name)) for name in (before, after)]
-        differences = diff(*trees)
-        changes: list[Change] = []
-        while page := await asyncio.to_thread(lambda: list(islice(differences, _PAGE_ENTRIES))):
-            changes += (_change(difference) for difference in page)
-    if output == "json":
-        print_json(surroundings.out, changes)
-        return
-    marks = {"added": "+", "removed": "-", "changed": "±"}
-    print_table(
-        surroundings.out,
-        ("", "PATH", "SIZE"),
-        (
-            (
-                marks[each.change],
-                each.path or "/",
-                show_bytes(each.after.size) if each.after else "",
-            )
-            for each in changes
-        ),
-    )
+        count = await print_all(
+            surroundings.out,
+            output,
+            (_change(difference) for difference in diff(*trees)),
+            columns=_CHANGE_COLUMNS,
+            row=lambda change: (
+                _MARKS[change.change],
+                show_bytes(change.after.size) if change.after else "",
+                change.path or "/",
+            ),
+            item=lambda change: change,
+        )
+    if not count:
+        surroundings.say("Nothing differs.")
 
 
 def _change(difference: Difference) -> Change:
@@ -256,7 +248,8 @@ def _change(difference: Difference) -> Change:
 async def stats(surroundings: Surroundings, *, work_directory: WorkDirectory, output: str) -> None:
     """Say what checkpoints share, and what deleting each of them would free."""
     async with opened(surroundings, work_directory) as repository:
-        found = await measure(repository)
+        with bar(surroundings.err, "Reading trees", None) as note:
+            found = await measure(repository, report=note)
     if output == "json":
         print_json(surroundings.out, found)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from contextlib import asynccontextmanager
@@ -16,17 +17,21 @@ from checkpoints.format.parameters import UnknownFormatError
 from checkpoints.reading.content import NoContentError
 from checkpoints.reading.failures import RestoreError
 from checkpoints.reading.selection import NoSuchError
+from checkpoints.reading.verify import open_anyway
 from checkpoints.repository import NoRepositoryError, Repository
 from checkpoints.storage.failures import (
     LocationError,
     NotPermittedError,
     StorageError,
     StorageMissingError,
+    StorageUnfitError,
 )
 from checkpoints.storage.opening import open_storage, reliable
 from checkpoints.storage.urls import Access, parse_location
 from checkpoints.tree.entry import RefusedError as BeyondLimitsError
 from checkpoints.writing.commit import FencedError
+from checkpoints.writing.reliance import ParentBusyError, ParentGoneError
+from studios.commands.checkpoints.shown import text
 from studios.failures import CommandError, NotFoundError, RefusedError, UnreachableError
 
 if TYPE_CHECKING:
@@ -76,30 +81,79 @@ def work_directory_option(command: F) -> F:
     return cast("F", found)
 
 
+def single_writer_option(command: F) -> F:
+    """Add `single_writer`, to commands that may be the first to write."""
+    return click.option(
+        "--single-writer",
+        is_flag=True,
+        help="Also to a store that overwrites objects: only if nobody else ever writes there.",
+    )(command)
+
+
 @asynccontextmanager
 async def opened(
-    surroundings: Surroundings, work_directory: WorkDirectory, *, create: bool = False
+    surroundings: Surroundings,
+    work_directory: WorkDirectory,
+    *,
+    create: bool = False,
+    single_writer: bool = False,
+    anyway: bool = False,
+    if_damaged: str = "",
 ) -> AsyncIterator[Repository]:
-    """Yield the repository; whatever its packages raise inside is a CommandError outside."""
+    """Yield the repository; whatever its packages raise inside is a CommandError outside.
+
+    With `anyway`, one without a whole `format.json`, too. `if_damaged` is the next step there.
+    """
     url = work_directory.url
     rng = random.Random()
     try:
         bare = await open_storage(parse_location(url), work_directory.access)
         storage = reliable(bare, clock=surroundings.clock, rng=rng)
-        yield await Repository.open(storage, create=create, clock=surroundings.clock, rng=rng)
-    except (NoRepositoryError, NoSuchError, NoContentError, StorageMissingError) as error:
+        if anyway:
+            yield await open_anyway(storage, clock=surroundings.clock, rng=rng)
+        else:
+            yield await Repository.open(
+                storage,
+                create=create,
+                single_writer=single_writer,
+                clock=surroundings.clock,
+                rng=rng,
+            )
+    except (NoRepositoryError, NoSuchError, NoContentError) as error:
         raise NotFoundError(str(error)) from error
-    except NotPermittedError as error:
-        raise RefusedError(str(error)) from error
     except StorageError as error:
-        raise (UnreachableError if error.retry_helps else CommandError)(str(error)) from error
+        raise _of_storage(error) from error
     except LocationError as error:
         raise click.UsageError(str(error)) from error
     except DamagedError as error:
         raise CommandError(
-            f"{error}. `studios checkpoints verify -w {url}` says what that costs."
+            f"{str(error).rstrip('.')}. {if_damaged}"
+            f"`studios checkpoints verify -w {url}` says what that costs."
         ) from error
-    except (RestoreError, UnknownFormatError, BeyondLimitsError, FencedError) as error:
+    except (
+        RestoreError,
+        UnknownFormatError,
+        BeyondLimitsError,
+        FencedError,
+        ParentBusyError,
+        ParentGoneError,
+    ) as error:
         raise CommandError(str(error)) from error
+    except BrokenPipeError:
+        raise  # whoever read what is printed has seen enough
     except OSError as error:
-        raise CommandError(f"{error.filename or url}: {error.strerror or error}.") from error
+        where = error.filename
+        name = text(os.fsencode(where)) if isinstance(where, (str, bytes)) else url
+        raise CommandError(f"{name}: {error.strerror or error}.") from error
+
+
+def _of_storage(error: StorageError) -> CommandError:
+    match error:
+        case StorageMissingError():
+            return NotFoundError(str(error))
+        case NotPermittedError():
+            return RefusedError(str(error))
+        case StorageUnfitError() if "single writer" in str(error):
+            return CommandError(f"{error} The option for that is `--single-writer`.")
+        case _:
+            return (UnreachableError if error.retry_helps else CommandError)(str(error))

@@ -1,0 +1,191 @@
+"""`collect` and `delete`: what nothing needs any more goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from checkpoints.collecting.busy import StillWrittenError
+from checkpoints.collecting.collector import collect, collect_while_nobody_writes
+from checkpoints.collecting.deleting import delete_checkpoint
+from checkpoints.reading.selection import NoSuchError, choose_checkpoint, parse_selector
+from studios.commands.checkpoints.bars import bar
+from studios.commands.checkpoints.opening import (
+    WorkDirectory,
+    checkpoint_argument,
+    opened,
+    work_directory_option,
+)
+from studios.commands.checkpoints.shown import show_bytes
+from studios.commands.options import awaited
+from studios.failures import CommandError, RefusedError
+from studios.output import format_option, print_json, show_time
+from studios.surroundings import Surroundings, pass_surroundings
+
+if TYPE_CHECKING:
+    from checkpoints.collecting.outcome import Collected, Progress
+
+
+class Deletion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What `delete` prints for scripts."""
+
+    checkpoint_id: str
+    deleted_records: int
+    refused: int
+
+
+@click.command("collect")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option(
+    "--while-nobody-writes",
+    is_flag=True,
+    help="Without the waits of a day that protect sessions: for when surely none is running.",
+)
+@work_directory_option
+@format_option
+@pass_surroundings
+@awaited
+async def collect_command(
+    surroundings: Surroundings,
+    *,
+    dry_run: bool,
+    while_nobody_writes: bool,
+    work_directory: WorkDirectory,
+    output: str,
+) -> None:
+    """Delete what no kept generation needs, and store better what is kept.
+
+    What nothing needs is announced first, and deleted a day later: run this every few hours. Ends
+    with 1 if something can't be read, and with 4 if the store refused to delete.
+    """
+    if dry_run and while_nobody_writes:
+        raise click.UsageError("--dry-run and --while-nobody-writes don't go together.")
+    with bar(surroundings.err, "Collecting", 0) as note:
+
+        def report(progress: Progress) -> None:
+            note(progress.done, progress.total)
+
+        async with opened(surroundings, work_directory) as repository:
+            if while_nobody_writes:
+                try:
+                    found = await collect_while_nobody_writes(repository, report)
+                except StillWrittenError as error:
+                    raise RefusedError(
+                        f"{error} Stop these sessions first, or collect without "
+                        "--while-nobody-writes."
+                    ) from error
+            else:
+                found = await collect(repository, report=report, dry_run=dry_run)
+    if output == "json":
+        print_json(surroundings.out, found)
+    else:
+        for sentence in sentences(found, dry_run=dry_run):
+            surroundings.say(sentence)
+    if found.problems:
+        raise CommandError(
+            f"{found.problems[0]}. `studios checkpoints verify -w {work_directory.url}` says what "
+            "that costs."
+        )
+    if found.refused:
+        raise RefusedError(
+            f"The store refused {found.refused} deletions: {found.refusal} Permit deleting, and "
+            "collect again."
+        )
+
+
+def sentences(found: Collected, *, dry_run: bool) -> list[str]:
+    """Return what people are told about a collection, the problems aside."""
+    would = "Would have" if dry_run else "Has"
+    said = [
+        f"{found.checkpoints} checkpoints with {found.generations} generations need "
+        f"{show_bytes(found.needed_bytes)} of the {show_bytes(found.stored_bytes)} in "
+        f"{found.packs} packs."
+    ]
+    if found.deleted_records:
+        said.append(f"{would} dropped {found.deleted_records} superseded generations.")
+    if found.deleted_packs or found.deleted_indexes:
+        said.append(
+            f"{would} deleted {found.deleted_packs} packs ({show_bytes(found.deleted_bytes)}) and "
+            f"{found.deleted_indexes} indexes."
+        )
+    if found.announced_packs:
+        said.append(f"{would} announced the end of {found.announced_packs} packs.")
+    if found.revived_packs:
+        said.append(f"{would} taken back the announcement of {found.revived_packs} packs.")
+    if found.rewritten_packs:
+        into = f", now {show_bytes(found.written_bytes)}" if found.written_bytes else ""
+        said.append(
+            f"{would} rewritten {found.rewritten_packs} packs "
+            f"({show_bytes(found.rewritten_bytes)}{into})."
+        )
+    if found.is_blocked:
+        said.append("Nothing is freed while a record or an index can't be read.")
+    elif found.unused_packs or found.waiting_packs:
+        said.append(
+            f"{found.unused_packs} packs ({show_bytes(found.unused_bytes)}) are without use; "
+            f"{found.waiting_packs} of all are announced and wait."
+        )
+    if found.next_at is not None and not found.is_blocked:
+        said.append(f"More can be freed from {show_time(found.next_at)} UTC on: collect then.")
+    return said
+
+
+@click.command("delete")
+@checkpoint_argument
+@click.option(
+    "--even-if-written",
+    is_flag=True,
+    help="Also one that a session may be writing to: it can't save anything any more.",
+)
+@work_directory_option
+@format_option
+@pass_surroundings
+@awaited
+async def delete_command(
+    surroundings: Surroundings,
+    *,
+    checkpoint: str,
+    even_if_written: bool,
+    work_directory: WorkDirectory,
+    output: str,
+) -> None:
+    """Delete a checkpoint with all its generations. There is no way back.
+
+    What only it needed is freed by `studios checkpoints collect`, a day later. Checkpoints that
+    were started from it keep all they need.
+    """
+    async with opened(surroundings, work_directory) as repository:
+        selector = parse_selector(checkpoint)
+        if "@" in checkpoint:
+            raise NoSuchError("A single generation can't be deleted: write the id alone.")
+        found = await repository.checkpoints()
+        checkpoint_id = choose_checkpoint(selector.id_prefix, found)
+        try:
+            deleted = await delete_checkpoint(
+                repository, checkpoint_id, even_if_written=even_if_written
+            )
+        except StillWrittenError as error:
+            raise RefusedError(
+                f"{error} Stop that session first, or say --even-if-written."
+            ) from error
+    if output == "json":
+        print_json(
+            surroundings.out,
+            Deletion(
+                checkpoint_id=checkpoint_id,
+                deleted_records=deleted.records,
+                refused=deleted.refused,
+            ),
+        )
+    if deleted.refused:
+        raise RefusedError(
+            f"The store refused to delete {deleted.refused} records: {deleted.refusal} Permit "
+            "deleting, and try again."
+        )
+    if output != "json":
+        surroundings.say(
+            f"Deleted checkpoint {checkpoint_id}. `studios checkpoints collect -w "
+            f"{work_directory.url}` frees what only it needed."
+        )

@@ -1,0 +1,150 @@
+"""`save`: a folder as a generation, by hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from checkpoints.format.ids import new_checkpoint_id, parse_checkpoint_id
+from checkpoints.reading.selection import NoSuchError, choose_checkpoint
+from checkpoints.writing.writer import Writer
+from studios.commands.checkpoints.bars import bar
+from studios.commands.checkpoints.opening import (
+    WorkDirectory,
+    opened,
+    single_writer_option,
+    work_directory_option,
+)
+from studios.commands.checkpoints.shown import show_bytes
+from studios.commands.options import awaited
+from studios.failures import CommandError
+from studios.output import format_option, print_json
+from studios.surroundings import Surroundings, pass_surroundings
+
+if TYPE_CHECKING:
+    from checkpoints.format.ids import CheckpointId
+    from checkpoints.format.record import Record
+    from checkpoints.repository import Repository
+    from checkpoints.writing.capture import Progress
+
+BY_HAND = 0
+"""The run number of what no session writes; theirs begin with 1."""
+
+
+class Saved(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A generation that was committed, for scripts."""
+
+    checkpoint_id: str
+    generation: int
+    final: bool
+    entries: int
+    file_bytes: int
+    added_bytes: int
+    torn: int
+
+    @classmethod
+    def of(cls, record: Record) -> Saved:
+        assert record.tree is not None
+        return cls(
+            checkpoint_id=record.checkpoint_id,
+            generation=record.generation,
+            final=record.final,
+            entries=record.tree.entries,
+            file_bytes=record.tree.bytes,
+            added_bytes=record.added.stored_bytes,
+            torn=record.torn,
+        )
+
+
+@click.command("save")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--checkpoint",
+    "wanted",
+    metavar="ID",
+    help="Go on with one that this command began; else it begins a new one.",
+)
+@click.option("--final", is_flag=True, help="Nothing follows; others may share what is stored.")
+@click.option("--image", default="", metavar="DIGEST", help="Which image the folder belongs on.")
+@single_writer_option
+@work_directory_option
+@format_option
+@pass_surroundings
+@awaited
+async def save_command(
+    surroundings: Surroundings,
+    *,
+    folder: Path,
+    wanted: str | None,
+    final: bool,
+    image: str,
+    single_writer: bool,
+    work_directory: WorkDirectory,
+    output: str,
+) -> None:
+    """Save FOLDER, as it is, as a checkpoint's next generation, and print the checkpoint's id.
+
+    Only what is not stored yet is written. Needs the rights to read all that is in the folder.
+    """
+    async with opened(
+        surroundings, work_directory, create=True, single_writer=single_writer
+    ) as repository:
+        checkpoint_id = await _checkpoint(repository, wanted)
+        writer = await Writer.open(repository, checkpoint_id, run_number=BY_HAND, image=image)
+        with bar(surroundings.err, "Saving", None) as note:
+
+            def progress(state: Progress) -> None:
+                note(state.entries)
+
+            try:
+                record = await writer.write(folder, final=final, progress=progress)
+            except PermissionError as error:
+                where = folder / os.fsdecode(error.filename or "")
+                raise CommandError(
+                    f"{where} can't be read: {error.strerror}. Run this as root, who may read all."
+                ) from error
+    say_saved(surroundings, record, output)
+
+
+def say_saved(surroundings: Surroundings, record: Record, output: str) -> None:
+    """Print what was committed."""
+    saved = Saved.of(record)
+    if output == "json":
+        print_json(surroundings.out, saved)
+        return
+    surroundings.out.print(saved.checkpoint_id)
+    surroundings.say(
+        f"Saved generation {saved.generation}: {saved.entries} entries, "
+        f"{show_bytes(saved.file_bytes)}; {show_bytes(saved.added_bytes)} were added to the store."
+    )
+    if saved.torn:
+        surroundings.say(f"{saved.torn} files changed while they were read: save again.")
+
+
+async def _checkpoint(repository: Repository, wanted: str | None) -> CheckpointId:
+    """Return the checkpoint to write to, unless that is none of ours to write to."""
+    if wanted is None:
+        return new_checkpoint_id(repository.rng)
+    known = await repository.checkpoints()
+    try:
+        checkpoint_id = choose_checkpoint(wanted, known)
+    except NoSuchError:
+        if any(each.startswith(wanted) for each in known):
+            raise
+        try:
+            return parse_checkpoint_id(wanted)
+        except ValueError:
+            raise CommandError(
+                f"No checkpoint's id begins with {wanted}: leave out --checkpoint to begin one."
+            ) from None
+    records = await repository.records(checkpoint_id)
+    if any(record.run_number != BY_HAND for record in records.found):
+        raise CommandError(
+            f"Checkpoint {checkpoint_id} is a session's, which would be stopped: "
+            "leave out --checkpoint to begin another."
+        )
+    return checkpoint_id
