@@ -5,9 +5,13 @@
 What is read:
 - `volume`      the folder, which nothing leads out of
 - `scan`        walked in the order of a tree's keys
+- `overlaid`    what the folder shows over what was restored below it
 - `difference`  what differs from the tree of before
+- `compared`    found by all metadata
+- `listed`      found by a list of changed paths
 - `chunking`    a file's content, cut into chunks
-- `contents`    entries and chunks of what was seen, with several threads
+- `batch`       entries and chunks of some of what was seen
+- `contents`    and of all of it, with several threads
 
 What is written:
 - `dedupe`      which chunks are stored already

@@ -20,10 +20,12 @@ from checkpoints.tree.builder import build
 from checkpoints.tree.long_lists import fitted
 from checkpoints.tree.node import Node
 from checkpoints.tree.update import update
+from checkpoints.writing.compared import compared
 from checkpoints.writing.contents import Contents
-from checkpoints.writing.difference import Listed, by_metadata, changes
+from checkpoints.writing.difference import Differences, changes, settled
+from checkpoints.writing.listed import PATHS_MAX, listed
+from checkpoints.writing.overlaid import overlaid
 from checkpoints.writing.pack_writer import PackWriter
-from checkpoints.writing.scan import walk
 from checkpoints.writing.volume import Volume
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from checkpoints.tree.keys import Key
     from checkpoints.tree.node import Child
     from checkpoints.tree.tree import Tree
-    from checkpoints.writing.contents import Item
+    from checkpoints.writing.batch import Item
     from checkpoints.writing.dedupe import Known
     from checkpoints.writing.pack_writer import ClosedPack, Uploads
 
@@ -135,13 +137,20 @@ class Capture:
 
         Raises OSError, RefusedError, DamagedError, StorageError, StoppedError.
         """
-        volume = Volume(self._source.folder)
+        volume = Volume(self._source.folder, self._source.volume)
         processors = len(os.sched_getaffinity(0))
         threads = ThreadPoolExecutor(
             min(processors + THREADS_SPARE, THREADS_MAX), thread_name_prefix="checkpoint-read"
         )
         try:
-            contents = Contents(volume, self._parameters, self._known, self._data, threads)
+            contents = Contents(
+                volume,
+                self._parameters,
+                self._known,
+                self._data,
+                threads,
+                has_base=self._source.base is not None,
+            )
             root = self._tree(volume, contents)
             for packs in (self._data, self._meta):
                 packs.close()
@@ -168,18 +177,19 @@ class Capture:
         )
 
     def _tree(self, volume: Volume, contents: Contents) -> Child:
-        before, changed = self._source.before, self._source.changed
-        if before is None:
-            everything: Iterator[Item] = ((seen.key, seen) for seen in walk(volume))
-            described = self._described(contents, everything)
-            there = ((key, entry) for key, entry in described if entry is not None)
-            return build(there, self._put_node)
-        if changed is None:
-            items = by_metadata(volume, before, self._source.since_ns)
-            return update(before, changes(self._described(contents, items)), self._put_node)
-        listed = Listed(volume, before, changed)
-        described = self._described(contents, listed.items())
-        return update(before, changes(described, frozenset(listed.removed)), self._put_node)
+        source = self._source
+        if source.before is None:
+            described = self._described(contents, overlaid(volume, source.base))
+            found = settled(described, contents.vanished)
+            return build(((key, entry) for key, entry in found if entry), self._put_node)
+        differences = Differences(volume, source.before, source.base)
+        if source.changed is None or len(source.changed) > PATHS_MAX:
+            items = compared(differences, source.since_ns)
+        else:
+            items = listed(differences, source.changed)
+        described = self._described(contents, items)
+        edits = changes(described, differences.removed, contents.vanished)
+        return update(source.before, edits, self._put_node)
 
     def _described(
         self, contents: Contents, items: Iterable[Item]

@@ -44,7 +44,12 @@ def stretches(fd: int, size_bytes: int, stored_blocks: int) -> Iterator[tuple[in
             yield at, data - at, False
         if data == size_bytes:
             return
-        at = min(os.lseek(fd, data, os.SEEK_HOLE), size_bytes)
+        try:
+            at = min(os.lseek(fd, data, os.SEEK_HOLE), size_bytes)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            at = size_bytes  # it has just become shorter: less is read
         yield data, at - data, True
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from checkpoints.tree.entry import DELETION, Content, Device, Entry, Kind, Target
+from checkpoints.tree.entry import Content, Device, Entry, Kind, Target, deletion, inode_of
 from checkpoints.tree.keys import ROOT_KEY, Key, name_of
 from checkpoints.writing.volume import GONE, attributes_of_name
 
@@ -40,6 +40,8 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
 
     key: Key
     status: os.stat_result
+    opaque: bool = False
+    """A folder of which this is so, whatever it says itself."""
 
     @property
     def kind(self) -> Kind:
@@ -78,10 +80,10 @@ def below(volume: Volume, path: bytes) -> Iterator[Seen]:
                 heapq.heappush(waiting, start + name + b"\0")
 
 
-def entry_of(seen: Seen, folder_fd: int) -> Entry | None:
+def entry_of(seen: Seen, folder_fd: int, volume: int) -> Entry | None:
     """Return the entry of anything but a file; None if it is gone. Raises RefusedError."""
     if is_whiteout(seen.status):
-        return DELETION
+        return deletion(volume)
     name = name_of(seen.key)
     status = seen.status
     kind = seen.kind
@@ -96,7 +98,8 @@ def entry_of(seen: Seen, folder_fd: int) -> Entry | None:
         return None
     if kind in {Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE}:
         content = Device(major=os.major(status.st_rdev), minor=os.minor(status.st_rdev))
-    return described(kind, status, attributes, content)
+    entry = described(kind, status, attributes, content, volume)
+    return msgspec.structs.replace(entry, opaque=True) if seen.opaque else entry
 
 
 def described(
@@ -104,6 +107,7 @@ def described(
     status: os.stat_result,
     attributes: Attributes,
     content: Content,
+    volume: int,
 ) -> Entry:
     """Return an entry with what `lstat` and attributes say, and some content."""
     is_folder = kind is Kind.FOLDER
@@ -114,7 +118,7 @@ def described(
         group=status.st_gid,
         modified_ns=status.st_mtime_ns,
         changed_ns=status.st_ctime_ns,
-        inode=status.st_ino,
+        inode=inode_of(volume, status.st_ino),
         opaque=is_folder and attributes.opaque,
         several_names=not is_folder and status.st_nlink > 1,
         attributes=attributes.kept,

@@ -35,6 +35,7 @@ GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ESTALE, err
 NO_ATTRIBUTES = {errno.ENOTSUP, errno.ENODATA, errno.EPERM}
 
 OVERLAY = b"trusted.overlay."
+OPAQUE = "trusted.overlay.opaque"
 ESCAPED = b"trusted.overlay.overlay."
 """Of an overlay that was mounted inside: theirs, and kept."""
 REFUSED = {b"redirect", b"metacopy", b"whiteout"}
@@ -65,8 +66,9 @@ class Attributes:
 class Volume:
     """A folder on the kernel. Threads may share it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, number: int = 0) -> None:
         """Open it. Raises OSError."""
+        self.number = number
         self._root = os.open(folder, _FOLDER_FLAGS)
         self.device = os.fstat(self._root).st_dev
 
@@ -109,6 +111,16 @@ class Volume:
             return []
         found.sort(key=lambda pair: pair[0])
         return found
+
+    def is_opaque(self, path: bytes) -> bool:
+        """Return whether a folder hides the names that layers below it have; no if it is gone."""
+        try:
+            with self.folder(path) as fd:
+                return _value(fd, OPAQUE, follow=True) == b"y"
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            return False
 
     def status(self, path: bytes) -> os.stat_result | None:
         """Return what is at a path; None if there is nothing, or not of this file system."""
@@ -162,15 +174,15 @@ def _attributes(target: int | bytes, key: Key) -> Attributes:
                     f"{path_of(key)!r} has the attribute {text}: what it shows is elsewhere. "
                     "Mount the overlay without redirect_dir and metacopy."
                 )
-            opaque = opaque or (own == b"opaque" and _value(target, text, follow) == b"y")
+            opaque = opaque or (own == b"opaque" and _value(target, text, follow=follow) == b"y")
             continue
-        value = _value(target, text, follow)
+        value = _value(target, text, follow=follow)
         if value is not None:
             kept.append((name, value))
     return Attributes(tuple(sorted(kept)), opaque)
 
 
-def _value(target: int | bytes, name: str, follow: bool) -> bytes | None:
+def _value(target: int | bytes, name: str, *, follow: bool) -> bytes | None:
     try:
         return os.getxattr(target, name, follow_symlinks=follow)
     except OSError as error:

@@ -208,8 +208,8 @@ class Writer:
         """Write once. If the generation before isn't trusted, none of what is stored is used."""
         repository = self._repository
         begun, started_at = Stopwatch(repository.clock), repository.clock.now()
-        previous = self.previous if is_trusted or self._base is not None else None
-        indexes = self._indexes if previous is not None else Indexes({})
+        is_kept = is_trusted or self._base is not None  # the base's chunks are needed anyway
+        previous, indexes = (self.previous, self._indexes) if is_kept else (None, Indexes({}))
         source, known = await self._prepare(wish, banned, is_trusted=is_trusted)
         captured = await self._capture(source, known, wish.progress)
         for path in captured.torn:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,8 +18,18 @@ if TYPE_CHECKING:
 NAMES = ("a", "a.b", "a-b", "b", "c\x01", "ü", "d")
 
 
+VERBS = (
+    *(4 * ("write",)),
+    *(3 * ("mkdir",)),
+    *(2 * ("rewrite", "remove")),
+    *("rename", "rename_over", "link", "chmod", "attribute", "symlink", "replace"),
+)
+
+
 class GrowingFolder:
     """Its changes are those that checkpoints have to see: contents, names, links, attributes."""
+
+    verbs: tuple[str, ...] = VERBS
 
     def __init__(self, root: Path, rng: random.Random) -> None:
         self.root = root
@@ -28,12 +39,7 @@ class GrowingFolder:
 
     def change(self) -> str:
         """Do something, and return what."""
-        verb = self._rng.choice(
-            ["write"] * 4
-            + ["mkdir"] * 3
-            + ["rewrite", "remove", "rename", "rename_over", "link", "chmod"]
-            + ["attribute", "symlink", "replace", "rewrite", "remove"]
-        )
+        verb = self._rng.choice(self.verbs)
         act: Callable[[], None] = getattr(self, f"_{verb}")
         act()
         return verb
@@ -72,7 +78,7 @@ class GrowingFolder:
             self._touch(*self._all_names(path))
 
     def _attribute(self) -> None:
-        path = self._some(lambda path: not path.is_symlink())
+        path = self._some(_has_attributes)
         if path is not None:
             os.setxattr(path, "user.note", self._rng.randbytes(4))
             self._touch(*self._all_names(path))
@@ -153,3 +159,48 @@ class GrowingFolder:
         for path in paths:
             relative = os.fsencode(path.relative_to(self.root))
             self.touched.add(b"" if relative == b"." else relative)
+
+
+class GrowingVolume(GrowingFolder):
+    """As the upper folder of an overlay: with deletions, and opaque folders."""
+
+    verbs: tuple[str, ...] = (*VERBS, *(3 * ("delete", "toggle_opaque", "copy_up")), "remove")
+
+    def __init__(self, root: Path, rng: random.Random, base: Path) -> None:
+        super().__init__(root, rng)
+        self._base = base
+
+    def _delete(self) -> None:
+        path = self._new()
+        if path is not None:
+            os.mknod(path, stat.S_IFCHR, 0)
+            self._touch(path.parent)
+
+    def _toggle_opaque(self) -> None:
+        path = self._some(lambda path: path.is_dir() and not path.is_symlink())
+        if path is None or path == self.root:
+            return
+        if b"trusted.overlay.opaque" in map(os.fsencode, os.listxattr(path)):
+            os.removexattr(path, "trusted.overlay.opaque")
+        else:
+            os.setxattr(path, "trusted.overlay.opaque", b"y")
+        self._touch(path)
+
+    def _copy_up(self) -> None:
+        """Make some folder that the base has, and those above it."""
+        paths = sorted(self._base.rglob("*"))
+        folders = [path for path in paths if path.is_dir() and not path.is_symlink()]
+        if not folders:
+            return
+        at = self.root
+        for name in self._rng.choice(folders).relative_to(self._base).parts:
+            at /= name
+            if not os.path.lexists(at):
+                at.mkdir()
+                self._touch(at.parent)
+            elif at.is_symlink() or not at.is_dir():
+                return
+
+
+def _has_attributes(path: Path) -> bool:
+    return not path.is_symlink() and (path.is_file() or path.is_dir())

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checkpoints.tree.keys import path_of
-from checkpoints.writing import difference
-from checkpoints.writing.difference import by_metadata
+from checkpoints.writing.compared import MARGIN_NS, compared
+from checkpoints.writing.difference import Differences
 from checkpoints.writing.volume import Volume
 from tests.support.checkpoint_rig import OTHER, read_back, repository, seen, writer
 from tests.support.growing_folder import GrowingFolder
@@ -64,13 +64,14 @@ async def test_what_was_touched_after_the_last_capture_began_is_read_again(tmp_p
     record = await (await writer(found)).write(tmp_path)
     tree = found.tree(record, await found.chunks(record))
     volume = Volume(tmp_path)
-    margin = difference.MARGIN_NS
+    margin = MARGIN_NS
     for since_ns, expected in (
         (_touched_ns(tmp_path / "file"), [b"", b"file"]),
         (_touched_ns(tmp_path / "file") + margin, [b"file"]),
         (_touched_ns(tmp_path / "file") + margin + 1, []),
     ):
-        paths = [path_of(key) for key, _ in by_metadata(volume, tree, since_ns)]
+        items = compared(Differences(volume, tree, None), since_ns)
+        paths = [path_of(key) for key, _ in items]
         assert paths == expected
     volume.close()
 
