@@ -84,9 +84,10 @@ async def backup_versions() -> str:
     borg = (await _says("borg", "--version")).split()[1]
     tar = (await _says("tar", "--version")).rpartition(" ")[2]
     zstd = (await _says("zstd", "--version")).rpartition(" v")[2].partition(",")[0]
+    haproxy = (await _says("haproxy", "-v")).split()[2].partition("-")[0]
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     return (
-        f"restic {restic}, borg {borg}, tar {tar}, zstd {zstd}, {libraries}, "
+        f"restic {restic}, borg {borg}, tar {tar}, zstd {zstd}, haproxy {haproxy}, {libraries}, "
         f"Python {platform.python_version()}, uvloop {version('uvloop')}"
     )
 

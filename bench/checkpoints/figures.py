@@ -109,11 +109,14 @@ def _many(samples: Samples) -> str:
     return table(
         ("200 000 files", *columns),
         [
-            (
-                "first write, once, s",
-                _seconds(samples, FOLDER, MANY_FIRST, OURS),
-                "",
-                *(_seconds(samples, FOLDER, MANY_FIRST, tool) for tool in columns[2:]),
+            *(
+                (
+                    f"first write, to {'a folder' if store == FOLDER else store}, s",
+                    _seconds(samples, store, MANY_FIRST, OURS),
+                    "the same",
+                    *(_seconds(samples, store, MANY_FIRST, tool) for tool in columns[2:]),
+                )
+                for store in _STORES
             ),
             *(
                 (

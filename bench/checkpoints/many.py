@@ -18,24 +18,24 @@ from bench.checkpoints.samples import (
     OURS,
     OURS_LISTED,
     OURS_SCANNED,
-    RESTIC,
     S3,
 )
 from bench.checkpoints.tools import Borg, Restic, Store
-from bench.checkpoints.trees import copied, rest, settled
+from bench.checkpoints.trees import rest, settled
 from bench.processes import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from bench.checkpoints.costs import Cost
+    from bench.checkpoints.messages import Where
     from bench.checkpoints.ours import Worker
     from bench.checkpoints.samples import Samples
     from bench.checkpoints.tools import Tool
     from bench.checkpoints.trees import Ground
 
-_LISTED, _SCANNED = "listed", "scanned"  # repositories
-_NAMES = {_LISTED: OURS_LISTED, _SCANNED: OURS_SCANNED}
+_REPOSITORIES = {OURS_LISTED: "listed", OURS_SCANNED: "scanned"}
 
 
 async def measure(
@@ -44,58 +44,40 @@ async def measure(
     """Write everything once, then what changes each round, with another tool first each time."""
     say("writing 200 000 files")
     source = await ground.make(MANY)
-    folder = Store(FOLDER, ground.disk / "repositories")
-    folder.folder.mkdir()
-    peers: list[Tool] = [Restic(folder, ground.disk), Borg(folder, ground.disk)]
-    await _first(ground, source, folder, peers, samples, say)
     async with AsyncExitStack() as stack:
         endpoint = await stack.enter_async_context(bucket.serving(ground.disk / "s3"))
+        folder = Store(FOLDER, ground.disk / "repositories")
+        folder.folder.mkdir()
         s3 = Store(S3, ground.disk / "s3" / bucket.NAME, endpoint)
-        for store, name in ((folder, _SCANNED), (s3, _LISTED), (s3, _SCANNED)):
-            await copied(folder.folder / _LISTED, store.folder / name)
-        await copied(folder.folder / RESTIC, s3.folder / RESTIC)
-        peers.append(Restic(s3, ground.disk))
-        turns: list[_Peer | _Ours] = [_Peer(peer, source, samples) for peer in peers]
+        turns: list[_Ours | _Peer] = [
+            _Peer(peer, source, samples)
+            for peer in (
+                Restic(folder, ground.disk),
+                Borg(folder, ground.disk),
+                Restic(s3, ground.disk),
+            )
+        ]
         for store in (folder, s3):
-            for repository in (_LISTED, _SCANNED):
+            for name, repository in _REPOSITORIES.items():
+                where = await ours.create(store, repository, ground.disk)
                 worker = await stack.enter_async_context(ours.worker(ground.disk))
-                one = _Ours(worker, store, repository, source, samples)
-                await one.begin()
-                turns.append(one)
+                turns.append(_Ours(store, name, worker, where, source, samples))
+        for turn in turns:
+            await settled()
+            cost = await turn.first()
+            say(f"{MANY_FIRST}  {turn.store.name:6}  {turn.name:24} {cost.seconds:.1f} s")
         for number in range(rounds):
             touched = await asyncio.to_thread(change, source, number)
             await rest()
             first = number % len(turns)
             for turn in (*turns[first:], *turns[:first]):
                 await settled()
-                seconds = await turn.write(touched)
+                cost = await turn.write(touched)
                 who = f"{turn.store.name:6}  {turn.name:24}"
-                say(f"round {number + 1}/{rounds}  {who} {seconds:.2f} s")
+                say(f"round {number + 1}/{rounds}  {who} {cost.seconds:.2f} s")
             if len({turn.root for turn in turns if isinstance(turn, _Ours)}) != 1:
                 raise BenchError("told what changed, we wrote something else than looking for it")
-    await _check(ground, folder, source)
-
-
-async def _first(
-    ground: Ground,
-    source: Path,
-    store: Store,
-    peers: list[Tool],
-    samples: Samples,
-    say: Callable[[str], None],
-) -> None:
-    where = await ours.create(store, _LISTED, ground.disk)
-    await settled()
-    async with ours.worker(ground.disk) as worker:
-        answer, cost = await worker.ask_first(Write(where=where, folder=str(source)))
-    samples.add_ours(store.name, MANY_FIRST, OURS, answer, cost)
-    say(f"{MANY_FIRST}: ours {cost.seconds:.1f} s")
-    for peer in peers:
-        await peer.create()
-        await settled()
-        cost = await peer.write(source)
-        samples.add(store.name, MANY_FIRST, peer.name, cost)
-        say(f"{MANY_FIRST}: {peer.name} {cost.seconds:.1f} s")
+    await _check(ground, ours.where(folder, _REPOSITORIES[OURS_LISTED]), source)
 
 
 class _Peer:
@@ -106,44 +88,55 @@ class _Peer:
         self._source = source
         self._samples = samples
 
-    async def write(self, _touched: tuple[bytes, ...]) -> float:
+    async def first(self) -> Cost:
+        await self._tool.create()
+        await settled()
+        return await self._write(MANY_FIRST)
+
+    async def write(self, _touched: tuple[bytes, ...]) -> Cost:
+        return await self._write(CHANGED)
+
+    async def _write(self, step: str) -> Cost:
         cost = await self._tool.write(self._source)
-        self._samples.add(self.store.name, CHANGED, self.name, cost)
-        return cost.seconds
+        self._samples.add(self.store.name, step, self.name, cost)
+        return cost
 
 
 class _Ours:
     """A writer that lives through all rounds, as an agent's does."""
 
     def __init__(
-        self, worker: Worker, store: Store, repository: str, source: Path, samples: Samples
+        self, store: Store, name: str, worker: Worker, where: Where, source: Path, samples: Samples
     ) -> None:
         self.store = store
-        self.name = _NAMES[repository]
+        self.name = name
         self.root = ""
-        self._is_listed = repository == _LISTED
         self._worker = worker
-        self._where = ours.where(store, repository)
+        self._where = where
         self._folder = str(source)
         self._samples = samples
 
-    async def begin(self) -> None:
-        """Have the worker read what the first write has left; then its caches are warm."""
-        await self._worker.ask(Write(where=self._where, folder=self._folder))
+    async def first(self) -> Cost:
+        """Write all. The process has begun before, but has nothing open yet."""
+        return await self._write(MANY_FIRST, OURS, None)
 
-    async def write(self, touched: tuple[bytes, ...]) -> float:
-        changed = touched if self._is_listed else None
+    async def write(self, touched: tuple[bytes, ...]) -> Cost:
+        changed = touched if self.name == OURS_LISTED else None
+        return await self._write(CHANGED, self.name, changed)
+
+    async def _write(self, step: str, tool: str, changed: tuple[bytes, ...] | None) -> Cost:
         answer = await self._worker.ask(
             Write(where=self._where, folder=self._folder, changed=changed)
         )
-        self._samples.add_ours(self.store.name, CHANGED, self.name, answer, ours.cost(answer))
+        cost = ours.cost(answer)
+        self._samples.add_ours(self.store.name, step, tool, answer, cost)
         self.root = answer.root
-        return answer.seconds
+        return cost
 
 
-async def _check(ground: Ground, store: Store, source: Path) -> None:
+async def _check(ground: Ground, where: Where, source: Path) -> None:
     target = await ground.target()
     async with ours.worker(ground.disk) as worker:
-        await worker.ask(Restore(where=ours.where(store, _LISTED), folder=str(target)))
+        await worker.ask(Restore(where=where, folder=str(target)))
     found, expected = [await asyncio.to_thread(facts, folder) for folder in (target, source)]
     must_equal(found, expected, "what we read back of 200 000 files")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from bench.checkpoints.costs import Cost
+
 if TYPE_CHECKING:
-    from bench.checkpoints.costs import Cost
     from bench.checkpoints.messages import Answer
 
 FOLDER, S3 = "folder", "S3"
@@ -34,17 +37,16 @@ class Stall:
     most_seconds: float
 
 
-@dataclass(slots=True)
-class Samples:
+class Samples(msgspec.Struct, kw_only=True):
     """Lists have one item for each time that something was done."""
 
-    costs: dict[tuple[str, str, str], list[Cost]] = field(default_factory=dict)
+    costs: dict[tuple[str, str, str], list[Cost]] = msgspec.field(default_factory=dict)
     """By store, step, and tool."""
-    sizes: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    sizes: dict[tuple[str, str, str], int] = msgspec.field(default_factory=dict)
     """Stored bytes after a step, by the same; they hardly vary."""
-    stalls: dict[tuple[str, str, str], list[Stall]] = field(default_factory=dict)
+    stalls: dict[tuple[str, str, str], list[Stall]] = msgspec.field(default_factory=dict)
     """Of ours."""
-    peaks: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    peaks: dict[tuple[str, str, str], int] = msgspec.field(default_factory=dict)
     """The most memory of any process of ours, up to the end of a step."""
     data: tuple[int, int] = (0, 0)
     """How many files there were to write, and of how many bytes."""

@@ -80,8 +80,3 @@ async def settled() -> None:
 
 async def removed(folder: Path) -> None:
     await asyncio.to_thread(shutil.rmtree, folder)
-
-
-async def copied(folder: Path, to: Path) -> None:
-    """Copy a repository."""
-    await asyncio.to_thread(shutil.copytree, folder, to)
