@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import random
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +27,7 @@ from tests.support.folder_facts import look
 from tests.support.packed import WHEN, Packing
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from tests.studios.conftest import Studios
 
@@ -225,6 +230,54 @@ async def test_what_a_session_writes_is_not_written_to(
     done = await studios(*arguments, "--checkpoint", wanted)
     assert done.exit_code in {1, 3}, done.output
     assert sentence in done.stderr
+
+
+NOBODY = 65534
+AS_NOBODY = f"""
+import os
+from studios.__main__ import main
+os.setgroups([])
+os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+main()
+"""
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """One that anybody may write to."""
+    with tempfile.TemporaryDirectory(prefix="studios-test-") as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+@pytest.mark.parametrize("owner", [NOBODY, 0])
+async def test_whoever_may_not_own_for_others_imports_his_own(
+    open_folder: Path, owner: int
+) -> None:
+    with tarfile.open(open_folder / "layer.tar", "w") as layer:
+        for name in ("folder/file", "folder/.wh.gone"):
+            layer.addfile(archived(name, owner))
+    done = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", AS_NOBODY, "checkpoints", "import", str(open_folder / "layer.tar"),
+        "-w", str(open_folder), "-o", "json",
+        env={"PATH": os.defpath, "HOME": str(open_folder), "TMPDIR": str(open_folder)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, said = await done.communicate()
+    if owner == NOBODY:
+        assert done.returncode == 0, said
+        assert json.loads(out)["entries"] == 4
+    else:
+        assert done.returncode == 1
+        assert b"'folder/file' could not be unpacked: Operation not permitted" in said
+        assert b"run this as root" in said
+
+
+def archived(name: str, owner: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.uid = info.gid = owner
+    return info
 
 
 async def test_nothing_follows_the_final_generation(
