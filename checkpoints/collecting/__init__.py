@@ -14,6 +14,7 @@ By whoever writes:
 
 By people:
 - `deleting`      a whole checkpoint
+- `busy`          which checkpoints somebody may still be writing to
 
 What is decided (pure):
 - `keeping`       which records go

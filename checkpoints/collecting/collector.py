@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from checkpoints.collecting import execution
+from checkpoints.collecting.busy import check_nobody_writes
 from checkpoints.collecting.candidates import choose
 from checkpoints.collecting.doom import Situation, doom, next_at
 from checkpoints.collecting.folding import fold
@@ -78,7 +79,11 @@ async def collect(
 async def collect_while_nobody_writes(
     repository: Repository, report: Callable[[Progress], None] = lambda _: None
 ) -> Collected:
-    """Free all that nothing needs, without the waits that protect writers. Fails as `collect`."""
+    """Free all that nothing needs, without the waits that protect writers.
+
+    Fails as `collect`, and with StillWrittenError if it can see that somebody may be writing.
+    """
+    await check_nobody_writes(repository)
     settings = settings_while_nobody_writes()
     outcome = await collect(repository, settings, report)
     total = outcome

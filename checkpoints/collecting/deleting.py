@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from checkpoints.collecting.busy import StillWrittenError
 from checkpoints.collecting.removal import Removal
 from checkpoints.format import names
 from checkpoints.writing.reliance import is_ended
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from checkpoints.repository import Repository
 
 _log = structlog.get_logger()
-
-
-class StillWrittenError(Exception):
-    """The checkpoint may still be written to. The text is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +45,7 @@ async def delete_checkpoint(
     if newest is None and not records.damaged:
         return Deleted(records=0, refused=0, refusal="")
     if not even_if_written and (newest is None or not is_ended(newest)):
-        raise StillWrittenError(
-            f"Checkpoint {checkpoint_id} has neither a final generation nor a seal: a session may "
-            "be writing to it."
-        )
+        raise StillWrittenError([checkpoint_id])
     if newest is None or newest.kind != "seal":
         run_number = max((record.run_number for record in records.found), default=0)
         await seal(repository, checkpoint_id, run_number=run_number)

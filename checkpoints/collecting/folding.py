@@ -13,7 +13,7 @@ import structlog
 
 from checkpoints.format import names
 from checkpoints.format.ids import new_pack_id
-from checkpoints.format.index import IndexBuilder
+from checkpoints.format.index import IndexBuilder, name_of_moved, named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,8 +38,8 @@ async def fold(
     data, count = await asyncio.to_thread(_folded, [moved[key] for key in chosen], marks)
     if not count:
         return 0
-    key = names.moved(new_pack_id(repository.rng))
-    await repository.storage.put_new(key, data)
+    name = new_pack_id(repository.rng)  # its first pack's is taken
+    await repository.storage.put_new(names.moved(name), named(data, name_of_moved(name)))
     _log.info("collection_indexes_folded", indexes=len(chosen), chunks=count)
     return len(chosen)
 

@@ -11,7 +11,7 @@ import structlog
 from checkpoints.format import collection as collection_format, names
 from checkpoints.format.collection import Findings
 from checkpoints.format.damage import DamagedError, DamagedObjectError
-from checkpoints.format.index import Index
+from checkpoints.format.index import Index, name_of_moved
 from checkpoints.storage.failures import NotPermittedError, NotThereError
 from checkpoints.storage.probe import PROBES
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from checkpoints.format.ids import PackId
+    from checkpoints.format.index import IndexName
     from checkpoints.format.names import Place
     from checkpoints.format.pack import PackKind
     from checkpoints.storage.storage import Listed, Storage
@@ -136,20 +137,20 @@ async def read_moved(storage: Storage, indexes: dict[str, Listed]) -> dict[str, 
         if (pack_id := names.parse_moved(key)) is not None
     ]
     moved: dict[str, Index] = {}
-    for _, _, key in sorted(listed, reverse=True):
+    for _, pack_id, key in sorted(listed, reverse=True):
         try:
-            moved[key] = await _read_index(storage, key)
+            moved[key] = await _read_index(storage, key, name_of_moved(pack_id))
         except NotThereError:
             continue
     return moved
 
 
-async def _read_index(storage: Storage, key: str) -> Index:
+async def _read_index(storage: Storage, key: str, expected: IndexName) -> Index:
     """Read an index, twice if it is wrong: what was spoilt may have been the answer only."""
     for is_last in (False, True):
         data = await storage.get(key)
         try:
-            return await asyncio.to_thread(Index, data)
+            return await asyncio.to_thread(Index, data, expected)
         except DamagedError as error:
             if is_last:
                 raise DamagedObjectError(key, str(error)) from None

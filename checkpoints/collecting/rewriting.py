@@ -19,7 +19,7 @@ import structlog
 from checkpoints.format import names, pack as pack_format
 from checkpoints.format.codec import Codec, decode, encode
 from checkpoints.format.damage import DamagedError
-from checkpoints.format.index import IndexBuilder
+from checkpoints.format.index import IndexBuilder, name_of_moved, named
 from checkpoints.format.pack import TRAILER_BYTES, PackKind
 from checkpoints.storage.failures import NotThereError, StorageBrokenError
 from checkpoints.storage.storage import Range
@@ -146,8 +146,9 @@ class Rewriting:
         builder = IndexBuilder()
         for pack in packs:
             builder.add_table(pack.facts, pack.table)
-        key = names.moved(packs[0].facts.pack_id)
-        self._thread.wait_for(self._storage.put_new(key, builder.finish()))
+        first = packs[0].facts.pack_id
+        data = named(builder.finish(), name_of_moved(first))
+        self._thread.wait_for(self._storage.put_new(names.moved(first), data))
         self.packs += len(batch.rewritten)
         self.bytes_before += sum(each.object_bytes for each in batch.rewritten)
         self.bytes_after += sum(pack.facts.object_bytes for pack in packs)

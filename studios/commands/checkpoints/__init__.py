@@ -10,6 +10,7 @@
 - `saving`    save
 - `layers`    export, import
 - `collecting` collect, delete
+- `logs`      what libraries log meanwhile
 - `bars`      progress, on terminals
 - `streams`   long lists, printed as they come
 - `shown`     entries as people and scripts see them (pure)

@@ -8,8 +8,10 @@ from studios.commands.checkpoints.checking import verify_command
 from studios.commands.checkpoints.collecting import collect_command, delete_command
 from studios.commands.checkpoints.getting import restore_command, restore_file
 from studios.commands.checkpoints.layers import export_command, import_command
+from studios.commands.checkpoints.logs import warnings_only
 from studios.commands.checkpoints.looking import cat, diff_command, ls, scan, stats
 from studios.commands.checkpoints.saving import save_command
+from studios.surroundings import Surroundings, pass_surroundings
 
 EPILOG = """\b
 A checkpoint is written ID[@GENERATION | @TIME]:
@@ -22,8 +24,10 @@ A bucket's credentials are those that the environment or this machine has.
 
 
 @click.group(epilog=EPILOG)
-def checkpoints() -> None:
+@pass_surroundings
+def checkpoints(surroundings: Surroundings) -> None:
     """Look into a work directory's checkpoints, check them, get files back, and save folders."""
+    click.get_current_context().with_resource(warnings_only(surroundings.err))
 
 
 for command in (
