@@ -13,6 +13,7 @@ from checkpoints.format.damage import DamagedChunkError
 from checkpoints.format.ids import ChunkId, chunk_id
 from checkpoints.tree import cutter
 from checkpoints.tree.builder import build
+from checkpoints.tree.changes import Change, RemoveEntry, RemoveSubtree, SetEntry
 from checkpoints.tree.entry import (
     INLINE_BYTES_MAX,
     VOLUMES,
@@ -28,7 +29,7 @@ from checkpoints.tree.entry import (
 )
 from checkpoints.tree.entry_bytes import encode
 from checkpoints.tree.extents import Extent
-from checkpoints.tree.keys import ROOT_KEY, Key, key_of
+from checkpoints.tree.keys import ROOT_KEY, Key, key_of, path_of
 from checkpoints.tree.node import HEADER_BYTES, TABLE_ENTRY_BYTES
 from checkpoints.tree.tree import Tree
 
@@ -119,6 +120,28 @@ def file_entry(number: int, *, attribute_bytes: int = 0) -> Entry:
     )
 
 
+def in_order(changes: list[Change]) -> list[Change]:
+    """Return at most one setting of a key, after its removals, ascending."""
+    found: dict[tuple[Key, bool], Change] = {}
+    for change in changes:
+        found[change.key, isinstance(change, SetEntry)] = change
+    return [found[at] for at in sorted(found)]
+
+
+def changed(entries: dict[Key, Entry], changes: list[Change]) -> dict[Key, Entry]:
+    """What should come out: removals first, then settings."""
+    after = dict(entries)
+    for change in changes:
+        if isinstance(change, RemoveEntry):
+            after.pop(change.key, None)
+        elif isinstance(change, RemoveSubtree):
+            top = path_of(change.key)
+            for key in list(after):
+                if key != ROOT_KEY and (path_of(key) + b"/").startswith(top + b"/"):
+                    del after[key]
+    return after | {change.key: change.entry for change in changes if isinstance(change, SetEntry)}
+
+
 # ── Strategies ───────────────────────────────────────────────────────────────
 
 # Neighbours of "a/…" in every direction: what sorts between "a\0" and "a/" is what goes wrong.
@@ -207,3 +230,12 @@ MODELS = st.dictionaries(KEYS, NUMBERS_AND_UNITS, max_size=80).map(
 CUT_BITS = st.sampled_from([1, 2, 5, 32])
 """From such that nearly all nodes end where an entry says so to such that all have the largest
 length."""
+CHANGES = st.one_of(
+    st.builds(
+        lambda key, drawn: SetEntry(key=key, entry=entry_of_units(key, *drawn)),
+        KEYS,
+        NUMBERS_AND_UNITS,
+    ),
+    st.builds(RemoveEntry, key=KEYS),
+    st.builds(RemoveSubtree, key=KEYS),
+)

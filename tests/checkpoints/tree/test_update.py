@@ -10,55 +10,24 @@ from hypothesis import given, settings, strategies as st
 
 from checkpoints.tree.changes import Change, RemoveEntry, RemoveSubtree, SetEntry
 from checkpoints.tree.cutter import says_end_of_leaf
-from checkpoints.tree.keys import ROOT_KEY, Key, key_of, path_of
+from checkpoints.tree.keys import ROOT_KEY, Key, key_of
 from checkpoints.tree.node import NODE_BYTES_MAX, Child, Node
 from checkpoints.tree.update import update
 from tests.support.trees import (
+    CHANGES,
     CUT_BITS,
-    KEYS,
     MODELS,
-    NUMBERS_AND_UNITS,
     ROOT,
     NodeStore,
+    changed,
     entry_of_units,
     file_entry,
+    in_order,
     small_nodes,
 )
 
 if TYPE_CHECKING:
     from checkpoints.tree.entry import Entry
-
-CHANGES = st.one_of(
-    st.builds(
-        lambda key, drawn: SetEntry(key=key, entry=entry_of_units(key, *drawn)),
-        KEYS,
-        NUMBERS_AND_UNITS,
-    ),
-    st.builds(RemoveEntry, key=KEYS),
-    st.builds(RemoveSubtree, key=KEYS),
-)
-
-
-def in_order(changes: list[Change]) -> list[Change]:
-    """Return at most one setting of a key, after its removals, ascending."""
-    found: dict[tuple[Key, bool], Change] = {}
-    for change in changes:
-        found[change.key, isinstance(change, SetEntry)] = change
-    return [found[at] for at in sorted(found)]
-
-
-def changed(entries: dict[Key, Entry], changes: list[Change]) -> dict[Key, Entry]:
-    """What should come out: removals first, then settings."""
-    after = dict(entries)
-    for change in changes:
-        if isinstance(change, RemoveEntry):
-            after.pop(change.key, None)
-        elif isinstance(change, RemoveSubtree):
-            top = path_of(change.key)
-            for key in list(after):
-                if key != ROOT_KEY and (path_of(key) + b"/").startswith(top + b"/"):
-                    del after[key]
-    return after | {change.key: change.entry for change in changes if isinstance(change, SetEntry)}
 
 
 @settings(deadline=None, max_examples=1500)
