@@ -18,7 +18,7 @@ import structlog
 from checkpoints.chunk_source import ChunkSource
 from checkpoints.format import names, parameters as parameters_format, record as record_format
 from checkpoints.format.damage import DamagedError, DamagedObjectError
-from checkpoints.format.index import Index
+from checkpoints.format.index import Index, name_of, name_of_moved
 from checkpoints.storage.failures import AlreadyThereError, NotThereError
 from checkpoints.storage.probe import probe
 from checkpoints.tree.cache import NodeCache
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from checkpoints.format.ids import CheckpointId, PackId
+    from checkpoints.format.index import IndexName
     from checkpoints.format.names import Place
     from checkpoints.format.parameters import Parameters
     from checkpoints.format.record import Record
@@ -163,7 +164,7 @@ class Repository:
 
     async def index(self, place: Place) -> Index:
         """Return one index. Raises NotThereError, DamagedObjectError."""
-        return await self._index(names.index(place))
+        return await self._index(names.index(place), name_of(place))
 
     async def moved(self, *, strict: bool = False) -> tuple[Index, ...]:
         """Return where the chunks of rewritten packs are now; what was moved last comes first.
@@ -179,7 +180,9 @@ class Repository:
         indexes: dict[PackId, Index] = {}
         for _, pack_id, key in sorted(listed, reverse=True):
             try:
-                indexes[pack_id] = self._moved.get(pack_id) or await self._index(key)
+                indexes[pack_id] = self._moved.get(pack_id) or await self._index(
+                    key, name_of_moved(pack_id)
+                )
             except NotThereError:
                 continue
             except DamagedObjectError as error:
@@ -224,12 +227,12 @@ class Repository:
         except NotThereError:
             return None
 
-    async def _index(self, key: str) -> Index:
+    async def _index(self, key: str, expected: IndexName) -> Index:
         """Read an index, twice if it is wrong: what was spoilt may have been the answer only."""
         for is_last in (False, True):
             data = await self.storage.get(key)
             try:
-                return await asyncio.to_thread(Index, data)
+                return await asyncio.to_thread(Index, data, expected)
             except DamagedError as error:
                 if is_last:
                     raise DamagedObjectError(key, str(error)) from None

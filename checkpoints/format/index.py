@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NewType
 
 from blake3 import blake3
 
@@ -21,6 +21,8 @@ from checkpoints.format.pack import ENTRY_BYTES, PackKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from checkpoints.format.names import Place
 
 HEADER_BYTES = 64
 _MAGIC = b"STIX"
@@ -35,6 +37,29 @@ _PREFIX_SPAN = 1 << 64
 _BUCKETS = 256
 """An index is made piece by piece, by the first byte of ids: so there are objects for few rows."""
 assert _HEADER.size == HEADER_BYTES
+
+
+IndexName = NewType("IndexName", bytes)
+"""What an index says it is, 16 bytes: so one can't be taken for another."""
+UNNAMED = IndexName(bytes(16))
+"""In memory only."""
+_NAME_AT = 16
+
+
+def name_of(place: Place) -> IndexName:
+    """Return the name of a checkpoint's index."""
+    number = place.generation.to_bytes(8, "little")
+    return IndexName(bytes.fromhex(place.checkpoint_id) + number)
+
+
+def name_of_moved(first_pack_id: PackId) -> IndexName:
+    """Return the name of a list of moved chunks."""
+    return IndexName(first_pack_id)
+
+
+def named(data: bytes, name: IndexName) -> bytes:
+    """Return an index under a name. The hash that it has is not of its header."""
+    return data[:_NAME_AT] + name + data[_NAME_AT + len(UNNAMED) :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +121,7 @@ class IndexBuilder:
         self._indexes.append((index, numbers))
 
     def finish(self) -> bytes:
-        """Return the index; nothing can be added afterwards. Raises DamagedError."""
+        """Return the index, unnamed; nothing can be added afterwards. Raises DamagedError."""
         sorted_rows: list[bytes] = []
         count = 0
         for first_byte, bucket in enumerate(self._buckets):
@@ -112,33 +137,35 @@ class IndexBuilder:
         body = b"".join((packs, *sorted_rows))
         digest = blake3(body).digest()
         header = _HEADER.pack(
-            _MAGIC, _VERSION, bytes(3), len(self._numbers), count, bytes(16), digest
+            _MAGIC, _VERSION, bytes(3), len(self._numbers), count, UNNAMED, digest
         )
         return header + body
 
 
-def build(places: Mapping[ChunkId, ChunkPlace]) -> bytes:
+def build(places: Mapping[ChunkId, ChunkPlace], name: IndexName = UNNAMED) -> bytes:
     """Return an index of these chunks."""
     builder = IndexBuilder()
     for chunk, place in sorted(places.items(), key=lambda item: item[1].pack.pack_id):
         builder.add(chunk, place)
-    return builder.finish()
+    return named(builder.finish(), name)
 
 
 class Index:
     """A parsed index. Keeps the bytes it was given, and no more."""
 
-    def __init__(self, data: bytes) -> None:
-        """Raise DamagedError if it is not what was written."""
+    def __init__(self, data: bytes, expected: IndexName | None = None) -> None:
+        """Raise DamagedError if it is not what was written, or not the one expected."""
         if len(data) < HEADER_BYTES:
             raise DamagedError("the index is shorter than its header")
-        magic, version, zeros, packs, chunks, more_zeros, digest = _HEADER.unpack_from(data)
+        magic, version, zeros, packs, chunks, name, digest = _HEADER.unpack_from(data)
         if magic != _MAGIC:
             raise DamagedError("the object is no index")
         if version != _VERSION:
             raise DamagedError(f"the index has version {version}")
-        if any(zeros) or any(more_zeros):
+        if any(zeros):
             raise DamagedError("the index has a header of another form")
+        if name != (name if expected is None else expected):
+            raise DamagedError("the index is another one by its own account")
         self._table = HEADER_BYTES + packs * _PACK.size
         if len(data) != self._table + chunks * _CHUNK.size:
             raise DamagedError("the index was cut off")
@@ -224,7 +251,7 @@ class Index:
 
 
 def merged(indexes: Iterable[Index], *, without: Collection[PackId] = ()) -> bytes:
-    """Return one index of all that some know, but for chunks in some packs.
+    """Return one unnamed index of all that some know, but for chunks in some packs.
 
     Of a chunk in several, the first one's place counts. Raises DamagedError.
     """

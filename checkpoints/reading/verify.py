@@ -20,9 +20,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from checkpoints.format import names, parameters as parameters_format
+from checkpoints.format import index as index_format, names, parameters as parameters_format
 from checkpoints.format.damage import DamagedError, DamagedObjectError
-from checkpoints.format.index import Index
 from checkpoints.format.parameters import Parameters
 from checkpoints.reading.known_packs import MISSING, KnownPacks
 from checkpoints.reading.pack_checks import CheckedPack, check_by_indexes, check_pack, contradiction
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from checkpoints.format.ids import PackId
+    from checkpoints.format.index import Index, IndexName
     from checkpoints.format.names import Place
     from checkpoints.format.pack import PackKind
     from checkpoints.storage.storage import Storage
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 PACKS_AT_ONCE = 4
 """Read whole: 64 MiB at worst."""
-_RESERVED = slice(5, 8)
-"""Of an index's header: no hash covers it."""
 
 
 async def open_anyway(storage: Storage, *, clock: Clock, rng: random.Random) -> Repository:
@@ -160,7 +158,7 @@ class _Verification:
 
         def check(data: bytes) -> str:
             try:
-                parsed[:] = [_parse_index(data)]
+                parsed[:] = [index_format.Index(data, _name(key))]
             except DamagedError as error:
                 return str(error)
             return ""
@@ -274,8 +272,10 @@ def _check_format(data: bytes) -> str:
     return "" if parameters_format.encode(found) == data else "has something else in it"
 
 
-def _parse_index(data: bytes) -> Index:
-    index = Index(data)
-    if any(data[_RESERVED]):
-        raise DamagedError("the index's header has something where nothing must be")
-    return index
+def _name(key: str) -> IndexName:
+    """Return what an index under this name says it is."""
+    if (pack_id := names.parse_moved(key)) is not None:
+        return index_format.name_of_moved(pack_id)
+    place = names.parse_index(key)
+    assert place is not None
+    return index_format.name_of(place)

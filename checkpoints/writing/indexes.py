@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from checkpoints.format import names
 from checkpoints.format.ids import Generation
-from checkpoints.format.index import Index, IndexBuilder
+from checkpoints.format.index import Index, IndexBuilder, name_of, named
 from checkpoints.format.names import Place
 from checkpoints.format.record import INDEXES_MAX
 from checkpoints.storage.failures import AlreadyThereError
@@ -104,7 +104,7 @@ async def _put(storage: Storage, first: Place, data: bytes) -> Place:
     for number in range(first.generation, first.generation + NAMES_TRIED_MAX):
         place = Place(first.checkpoint_id, Generation(number))
         try:
-            await storage.put_new(names.index(place), data)
+            await storage.put_new(names.index(place), named(data, name_of(place)))
         except AlreadyThereError:
             continue  # of a writer that stopped before its record
         return place

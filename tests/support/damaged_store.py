@@ -15,7 +15,7 @@ from checkpoints.format import index as index_format, names, pack as pack_format
 from checkpoints.format.codec import decode
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import ChunkId, PackId
-from checkpoints.format.index import Index
+from checkpoints.format.index import Index, IndexName, name_of, name_of_moved
 from checkpoints.format.pack import PackKind
 from checkpoints.format.record import PlaceField
 from checkpoints.tree.entry import Extents, IndirectExtents, Inline, Kind
@@ -103,7 +103,9 @@ async def move(repository: Repository, raw: bytes) -> None:
         )
         for entry in table
     }
-    await storage.put_new(names.moved(new), index_format.build(places))
+    await storage.put_new(
+        names.moved(new), index_format.build(places, index_format.name_of_moved(new))
+    )
     await storage.delete(old)
 
 
@@ -128,7 +130,8 @@ class Left:
         moved = [
             index
             for key, data in self.objects.items()
-            if names.parse_moved(key) and (index := self._index(data)) is not None
+            if (pack_id := names.parse_moved(key)) is not None
+            and (index := self._index(data, name_of_moved(pack_id))) is not None
         ]
         for key, data in self.objects.items():
             if (place := names.parse_record(key)) is None:
@@ -140,16 +143,17 @@ class Left:
             if found.tree is not None:
                 self._read(found, moved)
 
-    def _index(self, data: bytes) -> Index | None:
+    def _index(self, data: bytes, name: IndexName) -> Index | None:
         try:
-            return Index(data)
+            return Index(data, name)
         except DamagedError:
             return None
 
     def _read(self, found: Record, moved: list[Index]) -> None:
         place = found.place
         indexes = [
-            self._index(self.objects.get(names.index(each.place), b"")) for each in found.indexes
+            self._index(self.objects.get(names.index(each.place), b""), name_of(each.place))
+            for each in found.indexes
         ]
         whole = [index for index in indexes if index is not None]
         self.generations[place] = {}

@@ -79,7 +79,9 @@ class Packing:
         for kind, chunks in self.chunks.items():
             if chunks:
                 places |= await _write_pack(repository, kind, chunks)
-        await repository.storage.put_new(names.index(place), index.build(places))
+        await repository.storage.put_new(
+            names.index(place), index.build(places, index.name_of(place))
+        )
         made = record.Record(
             kind="generation",
             checkpoint_id=place.checkpoint_id,

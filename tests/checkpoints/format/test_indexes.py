@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given, strategies as st
 
 from checkpoints.format.damage import DamagedError
-from checkpoints.format.ids import ChunkId, PackId
-from checkpoints.format.index import ChunkPlace, Index, PackFacts, build, merged
+from checkpoints.format.ids import CheckpointId, ChunkId, Generation, PackId
+from checkpoints.format.index import (
+    ChunkPlace,
+    Index,
+    PackFacts,
+    build,
+    merged,
+    name_of,
+    name_of_moved,
+)
+from checkpoints.format.names import Place
 from checkpoints.format.pack import PackKind
 
+NAME = name_of(Place(CheckpointId("0123456789abcdef"), Generation(7)))
 ids = st.binary(min_size=32, max_size=32).map(ChunkId)
 packs = st.builds(
     PackFacts,
@@ -54,14 +64,25 @@ def test_ids_that_are_not_spread_evenly_are_found_too() -> None:
 def test_any_flipped_bit_and_any_cut_is_damage(
     table: dict[ChunkId, ChunkPlace], choose: st.DataObject
 ) -> None:
-    data = build(table)
+    data = build(table, NAME)
     at = choose.draw(st.integers(0, len(data) - 1))
     flipped = bytearray(data)
     flipped[at] ^= 1 << choose.draw(st.integers(0, 7))
     with pytest.raises(DamagedError):
-        Index(bytes(flipped))
+        Index(bytes(flipped), NAME)
     with pytest.raises(DamagedError):
-        Index(data[:at])
+        Index(data[:at], NAME)
+
+
+def test_an_index_is_not_taken_for_another() -> None:
+    data = build({}, NAME)
+    assert len(Index(data, NAME)) == len(Index(data)) == 0
+    for place in (("0123456789abcdef", 8), ("0123456789abcdee", 7)):
+        other = name_of(Place(CheckpointId(place[0]), Generation(place[1])))
+        with pytest.raises(DamagedError, match="another one"):
+            Index(data, other)
+    with pytest.raises(DamagedError, match="another one"):
+        Index(build({}), name_of_moved(PackId(b"x" * 16)))
 
 
 @given(st.lists(tables, max_size=4), st.data())

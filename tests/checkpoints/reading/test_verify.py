@@ -166,7 +166,11 @@ async def test_an_index_that_points_elsewhere_is_named(repository: Repository) -
     places[chunk] = index_format.ChunkPlace(
         place.pack, place.offset + 1, place.stored_bytes, place.raw_bytes, place.codec
     )
-    await replace(repository, names.index(one.place), index_format.build(places))
+    await replace(
+        repository,
+        names.index(one.place),
+        index_format.build(places, index_format.name_of(one.place)),
+    )
     found = await verify(repository)
     assert [damage.key for damage in found.damages] == [names.index(one.place)]
 
@@ -182,7 +186,9 @@ async def test_a_file_whose_chunk_its_own_indexes_do_not_have_is_lost(
         if place.raw_bytes != len(LARGE)
     }
     lone = Place(one.checkpoint_id, Generation(7))
-    await repository.storage.put_new(names.index(lone), index_format.build(places))
+    await repository.storage.put_new(
+        names.index(lone), index_format.build(places, index_format.name_of(lone))
+    )
     made = msgspec.structs.replace(
         one, generation=lone.generation, indexes=(record_format.PlaceField.of(lone),)
     )
