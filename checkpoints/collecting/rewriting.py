@@ -27,7 +27,7 @@ from checkpoints.writing.pack_writer import PackWriter, Uploads
 from checkpoints.writing.reliance import PacksGoneError, look
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
     from checkpoints.collecting.candidates import Candidate
@@ -122,7 +122,7 @@ class Rewriting:
 
     def _stored(
         self, candidate: Candidate, entries: Sequence[PackEntry]
-    ) -> Iterator[tuple[PackEntry, bytes]]:
+    ) -> Iterator[tuple[PackEntry, bytes | memoryview]]:
         """Yield what is stored of each; a pack is no more than some MiB, so all at once."""
         if not entries:
             return
@@ -180,7 +180,9 @@ class _Batch:
         return [closed for pack in self._packs.values() for closed in pack.closed]
 
 
-async def _pieces(repository: Repository, key: str, ranges: Sequence[Range]) -> Collection[bytes]:
+async def _pieces(
+    repository: Repository, key: str, ranges: Sequence[Range]
+) -> Sequence[bytes | memoryview]:
     return await repository.storage.get_ranges(key, ranges)
 
 
@@ -191,10 +193,10 @@ def _taken(
     return entry, *work.result()
 
 
-def _again(entry: PackEntry, stored: bytes, level: int) -> tuple[Codec, bytes]:
+def _again(entry: PackEntry, stored: bytes | memoryview, level: int) -> tuple[Codec, bytes]:
     """Return a chunk as it is to be stored now: checked, and never longer. Raises DamagedError."""
     raw = decode(stored, entry.codec, raw_bytes=entry.raw_bytes, expected=entry.chunk_id)
     codec, shorter = encode(raw, level=level)
     if len(shorter) < len(stored):
         return codec, shorter
-    return Codec(entry.codec), stored
+    return Codec(entry.codec), bytes(stored)

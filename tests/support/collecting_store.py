@@ -49,13 +49,13 @@ class AgingStore:
     async def get(self, key: str) -> bytes:
         return await self.inner.get(key)
 
-    async def get_range(self, key: str, start: int, length: int) -> bytes:
+    async def get_range(self, key: str, start: int, length: int) -> bytes | memoryview:
         return await self.inner.get_range(key, start, length)
 
-    async def get_suffix(self, key: str, length: int) -> bytes:
+    async def get_suffix(self, key: str, length: int) -> bytes | memoryview:
         return await self.inner.get_suffix(key, length)
 
-    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes | memoryview]:
         return await self.inner.get_ranges(key, ranges)
 
     async def put_new(self, key: str, data: bytes) -> None:

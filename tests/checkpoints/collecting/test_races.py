@@ -1,0 +1,412 @@
+"""Whoever writes while something is collected, keeps what it relied on.
+
+One test for each reason that the format gives, and what happens without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from checkpoints.collecting import survey
+from checkpoints.collecting.collector import collect
+from checkpoints.collecting.deleting import delete_checkpoint
+from checkpoints.collecting.settings import Settings
+from checkpoints.format import names
+from checkpoints.format.damage import DamagedError
+from checkpoints.reading.verify import verify
+from checkpoints.storage.failures import NotThereError
+from checkpoints.writing import reliance, writer as writing
+from checkpoints.writing.reliance import ParentGoneError
+from checkpoints.writing.writer import Writer
+from tests.support.checkpoint_rig import CHECKPOINT, OTHER, fill, read_back, seen, writer
+from tests.support.collecting_store import AgingStore, keys_in, packs_in, repository_in
+from tests.support.faulty_store import FaultyStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from checkpoints.format.record import Record
+    from checkpoints.repository import Repository
+    from checkpoints.storage.storage import Listed
+    from tests.support.collecting_store import Calendar
+
+    Act = Callable[[], Awaitable[None]]
+
+DEFAULT = Settings()
+WITHOUT_A_DAY = replace(DEFAULT, tombstone_age=timedelta(), apart=timedelta())
+WITHOUT_TWO = replace(DEFAULT, apart=timedelta())
+
+
+class Meanwhile(FaultyStore):
+    """Lets something happen right before an object of some folder is created."""
+
+    act: Act | None = None
+    before: str = names.RECORDS
+
+    async def put_new(self, key: str, data: bytes) -> None:
+        if self.act is not None and key.startswith(self.before):
+            act, self.act = self.act, None
+            await act()
+        await super().put_new(key, data)
+
+
+class Stage:
+    """A checkpoint was deleted, and the next collection announces its packs.
+
+    But there is a writer who knows it from before, and is about to write the same content.
+    """
+
+    def __init__(self, store: AgingStore, clock: Calendar, folder: Path) -> None:
+        self.clock = clock
+        self.store = store
+        self.theirs = Meanwhile(store)
+        self.old, self.volume = folder / "old", folder / "volume"
+
+    async def prepare(self) -> None:
+        self.collector = await repository_in(self.store, self.clock)
+        self.old.mkdir()
+        self.volume.mkdir()
+        fill(self.old, 1)
+        await (await writer(self.collector, OTHER)).write(self.old, final=True)
+        self.doomed = await packs_in(self.store)
+        found = await repository_in(self.theirs, self.clock, seed=2)
+        self.writer = await Writer.open(found, CHECKPOINT, run_number=1)
+        (self.volume / "first").write_bytes(b"something of its own")
+        await self.writer.write(self.volume)
+        await delete_checkpoint(self.collector, OTHER)
+        self.clock.pass_by(hours=24)
+        await self.collect()
+        self.clock.pass_by(hours=4)
+        fill(self.volume, 1)
+
+    async def collect(self, settings: Settings = DEFAULT) -> None:
+        assert not (await collect(self.collector, settings)).is_blocked
+
+    async def collect_for_days(self) -> None:
+        for _ in range(30):
+            self.clock.pass_by(hours=5)
+            await self.collect()
+
+    async def is_whole(self, record: Record) -> bool:
+        """Say whether what was written reads back, as everything there does."""
+        found = await repository_in(self.store, self.clock, seed=3)
+        try:
+            things = await read_back(found, record)
+        except (DamagedError, NotThereError):
+            assert not (await verify(found)).is_sound
+            return False
+        assert things == seen(self.volume)
+        assert (await verify(found)).is_sound
+        return True
+
+
+@pytest.fixture
+async def stage(store: AgingStore, clock: Calendar, tmp_path: Path) -> Stage:
+    stage = Stage(store, clock, tmp_path)
+    await stage.prepare()
+    return stage
+
+
+async def test_a_pack_that_is_announced_after_the_look_is_kept(stage: Stage) -> None:
+    """The tombstone is put between the writer's last look and its record."""
+    stage.theirs.act = stage.collect
+    record = await stage.writer.write(stage.volume)
+    assert await keys_in(stage.store, names.TOMBSTONES)
+    assert not record.added.raw_bytes > 100_000  # it did rely on what was announced
+    stage.clock.pass_by(hours=5)
+    assert len(await keys_in(stage.store, names.TOMBSTONES)) == 2
+    await stage.collect()
+    assert len(await keys_in(stage.store, names.TOMBSTONES)) == 1  # of the old tree
+    await stage.collect_for_days()
+    assert await stage.is_whole(record)
+
+
+async def test_without_the_day_between_announcement_and_end_it_would_be_lost(
+    stage: Stage,
+) -> None:
+    async def announce_and_delete() -> None:
+        await stage.collect(WITHOUT_A_DAY)
+        await stage.collect(WITHOUT_A_DAY)
+
+    stage.theirs.act = announce_and_delete
+    record = await stage.writer.write(stage.volume)
+    assert not await stage.is_whole(record)
+
+
+async def test_a_pack_that_is_announced_before_the_look_is_stored_again(stage: Stage) -> None:
+    """It was found at the beginning of the write; the look before the commit is later."""
+    stage.theirs.before = "index/"
+    stage.theirs.act = stage.collect
+    record = await stage.writer.write(stage.volume)
+    assert record.added.raw_bytes > 900_000
+    await stage.collect_for_days()
+    assert await stage.is_whole(record)
+    assert not stage.doomed & await packs_in(stage.store)
+
+
+async def test_without_the_second_look_a_writer_that_takes_a_day_would_lose_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def announce_and_delete() -> None:
+        for _ in range(3):
+            await stage.collect()
+            stage.clock.pass_by(hours=25)
+
+    async def blind(repository: Repository, *_: object, **__: object) -> reliance.Stopwatch:
+        return reliance.Stopwatch(repository.clock)
+
+    stage.theirs.before = "index/"
+    stage.theirs.act = announce_and_delete
+    monkeypatch.setattr(writing, "look", blind)
+    record = await stage.writer.write(stage.volume)
+    assert not await stage.is_whole(record)
+
+
+async def test_a_writer_that_takes_a_day_stores_again_what_went(stage: Stage) -> None:
+    async def announce_and_delete() -> None:
+        for _ in range(3):
+            await stage.collect()
+            stage.clock.pass_by(hours=25)
+        assert not stage.doomed & await packs_in(stage.store)
+
+    stage.theirs.before = "index/"
+    stage.theirs.act = announce_and_delete
+    record = await stage.writer.write(stage.volume)
+    await stage.collect_for_days()
+    assert await stage.is_whole(record)
+
+
+async def _continued_while_deleted(
+    store: AgingStore, clock: Calendar, folder: Path, settings: Settings, collections: int
+) -> bool:
+    """Delete a checkpoint right after a look at it, and let collections find its index useless.
+
+    Return whether what continues it is whole in the end.
+    """
+    collector = await repository_in(store, clock)
+    fill(folder, 1)
+    parent = await (await writer(collector, OTHER)).write(folder, final=True)
+    clock.pass_by(hours=30)
+
+    async def delete_and_collect() -> None:
+        await delete_checkpoint(collector, OTHER)
+        for _ in range(collections):
+            await collect(collector, settings)
+
+    theirs = Meanwhile(store)
+    theirs.act = delete_and_collect
+    found = await repository_in(theirs, clock, seed=2)
+    with pytest.raises(ParentGoneError):  # so that the run doesn't begin; but the record is there
+        await Writer.open(found, CHECKPOINT, run_number=2, parent=parent)
+    for _ in range(30):
+        clock.pass_by(hours=5)
+        await collect(collector)
+    (record,) = (await found.records(CHECKPOINT)).found
+    try:
+        return await read_back(found, record) == seen(folder)
+    except DamagedError:
+        return False
+
+
+async def test_what_is_continued_is_kept_though_a_collection_saw_neither_record(
+    store: AgingStore, clock: Calendar, tmp_path: Path
+) -> None:
+    assert await _continued_while_deleted(store, clock, tmp_path, DEFAULT, 1)
+
+
+async def test_without_two_collections_its_index_would_be_lost(
+    store: AgingStore, clock: Calendar, tmp_path: Path
+) -> None:
+    assert not await _continued_while_deleted(store, clock, tmp_path, WITHOUT_TWO, 2)
+
+
+class Straddling(AgingStore):
+    """Lets something happen while records are listed: after some names, before the others."""
+
+    act: Act | None = None
+
+    async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
+        if prefix != names.RECORDS or self.act is None:
+            async for listed in super().list(prefix, after=after):
+                yield listed
+            return
+        act, self.act = self.act, None
+        middle = f"{names.RECORDS}{OTHER}"
+        async for listed in super().list(prefix, after=after):
+            if listed.key < middle:
+                yield listed
+        await act()
+        async for listed in super().list(prefix, after=middle):
+            yield listed
+
+
+@pytest.mark.parametrize("listings", [survey.LISTINGS_MAX, 1])
+async def test_a_listing_that_shows_neither_a_record_nor_what_continues_it_is_not_the_last(
+    clock: Calendar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listings: int
+) -> None:
+    """With one listing alone, all that both need counts as unused."""
+    assert CHECKPOINT < OTHER
+    store = Straddling(clock)
+    collector = await repository_in(store, clock)
+    fill(tmp_path, 1)
+    parent = await (await writer(collector, OTHER)).write(tmp_path, final=True)
+    clock.pass_by(hours=30)
+
+    async def continue_and_delete() -> None:
+        found = await repository_in(store, clock, seed=2)
+        await Writer.open(found, CHECKPOINT, run_number=2, parent=parent)
+        await delete_checkpoint(found, OTHER)
+
+    store.act = continue_and_delete
+    if listings == 1:
+        monkeypatch.setattr(survey, "LISTINGS_MAX", 1)
+        outcome = await collect(collector, dry_run=True)
+        assert outcome.is_blocked  # nothing would be done, but for
+        assert outcome.unused_packs == 2
+        return
+    outcome = await collect(collector)
+    assert not outcome.unused_packs
+    assert not outcome.problems
+
+
+async def test_a_collection_that_goes_by_old_records_takes_no_fresh_tombstone_away(
+    found: Repository, store: AgingStore, clock: Calendar, tmp_path: Path
+) -> None:
+    """It may be of a writer who sweeps up, and is about to delete."""
+    await (await writer(found)).write(_filled(tmp_path))
+    packs = [names.parse_pack(key) for key in await packs_in(store)]
+    for pack in packs:
+        assert pack is not None
+        await store.put_new(names.tombstone(pack[1]), b"{}")
+    clock.pass_by(hours=1.9)
+    assert not (await collect(found)).revived_packs
+    clock.pass_by(hours=0.1)
+    assert (await collect(found)).revived_packs == 2
+    assert not await keys_in(store, names.TOMBSTONES)
+
+
+async def test_a_needed_pack_with_an_old_tombstone_is_rewritten_and_goes_with_it(
+    found: Repository, store: AgingStore, clock: Calendar, tmp_path: Path
+) -> None:
+    """Taken away now, it could be by one that looks while another deletes."""
+    record = await (await writer(found)).write(_filled(tmp_path), final=True)
+    old = await packs_in(store)
+    for key in old:
+        pack = names.parse_pack(key)
+        assert pack is not None
+        await store.put_new(names.tombstone(pack[1]), b"{}")
+    clock.pass_by(hours=30)
+    outcome = await collect(found)
+    assert (outcome.revived_packs, outcome.rewritten_packs) == (0, 2)
+    assert not outcome.deleted_packs
+    for _ in range(3):
+        clock.pass_by(hours=5)
+        await collect(found)
+    assert not old & await packs_in(store)
+    assert not await keys_in(store, names.TOMBSTONES)
+    assert await read_back(await repository_in(store, clock), record) == seen(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_two_collections_at_a_time_do_no_harm(
+    store: AgingStore, clock: Calendar, tmp_path: Path, seed: int
+) -> None:
+    """With a writer beside them; in an order of its own for each seed."""
+    rng = random.Random(seed)
+    settings = replace(DEFAULT, moved_indexes_max=2, recompressed_age=timedelta(hours=30))
+    repositories = [
+        await repository_in(_Shuffled(store, rng), clock, seed=seed * 10 + number)
+        for number in range(3)
+    ]
+    one = await writer(repositories[2])
+    record: Record | None = None
+
+    async def write(number: int) -> None:
+        nonlocal record
+        fill(tmp_path, number % 3)
+        record = await one.write(tmp_path)
+
+    for number in range(12):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(collect(repositories[0], settings))
+            group.create_task(collect(repositories[1], settings))
+            group.create_task(write(number))
+        clock.pass_by(hours=rng.choice([1, 5, 25]))
+    found = await repository_in(store, clock, seed=seed + 1000)
+    assert record is not None
+    assert await read_back(found, record) == seen(tmp_path)
+    assert (await verify(found)).is_sound
+    for _ in range(8):
+        clock.pass_by(hours=25)
+        assert not (await collect(found, settings)).problems
+    assert (await verify(found)).is_sound
+    assert not await keys_in(store, names.TOMBSTONES)
+
+
+async def test_a_collection_that_lasts_too_long_deletes_nothing(
+    store: AgingStore, clock: Calendar, tmp_path: Path
+) -> None:
+    slow = _Slow(store)
+    found = await repository_in(slow, clock)
+    one = await writer(found)
+    for number in range(4):
+        fill(tmp_path, number)
+        await one.write(tmp_path)
+    for hours in (24, 4, 24):
+        await collect(found)
+        clock.pass_by(hours=hours)
+    slow.clock = clock
+    before = await keys_in(store)
+    outcome = await collect(found)
+    assert not outcome.deleted_packs
+    assert "took so long" in outcome.problems[0]
+    assert before <= await keys_in(store)
+    slow.clock = None
+    assert (await collect(found)).deleted_packs == 2
+
+
+def _filled(folder: Path) -> Path:
+    fill(folder, 1)
+    return folder
+
+
+class _Shuffled(FaultyStore):
+    """Each operation waits for some turns of the loop."""
+
+    def __init__(self, inner: AgingStore, rng: random.Random) -> None:
+        super().__init__(inner)
+        self._rng = rng
+
+    async def put_new(self, key: str, data: bytes) -> None:
+        await self._wait()
+        await super().put_new(key, data)
+
+    async def delete(self, key: str) -> None:
+        await self._wait()
+        await super().delete(key)
+
+    async def get(self, key: str) -> bytes:
+        await self._wait()
+        return await super().get(key)
+
+    async def _wait(self) -> None:
+        for _ in range(self._rng.randrange(30)):
+            await asyncio.sleep(0)
+
+
+class _Slow(FaultyStore):
+    """Reads of records take hours."""
+
+    clock: Calendar | None = None
+
+    async def get(self, key: str) -> bytes:
+        if self.clock is not None and key.startswith(names.RECORDS):
+            self.clock.pass_by(hours=5)
+        return await super().get(key)
