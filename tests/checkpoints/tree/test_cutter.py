@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import zlib
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -73,3 +75,59 @@ def test_nodes_have_sane_lengths_whatever_names_are_like(
     assert 55 * KIB < sum(lengths) / len(lengths) < 130 * KIB
     longest = sum(length > NODE_BYTES_MAX - KIB for length in lengths)
     assert longest <= len(lengths) / 100, "chance makes a few of the longest entries' nodes so"
+
+
+# ── As the format says it, word by word ──────────────────────────────────────
+
+
+def node_lengths_by_the_format(entries: Sequence[tuple[bytes, bool]]) -> list[int]:
+    """Return the lengths of all nodes but the last of entries, which do or don't say it ends."""
+    lengths = []
+    length = 16
+    for item, says_end in entries:
+        if length + len(item) + 4 > 512 * 1024:
+            lengths.append(length)
+            length = 16
+        length += len(item) + 4
+        if says_end and length >= 32 * 1024:
+            lengths.append(length)
+            length = 16
+    return lengths
+
+
+@pytest.mark.parametrize("longest", [100, 3000])
+def test_leaves_end_where_the_format_says(longest: int) -> None:
+    rng = random.Random(longest)
+    children: list[Child] = []
+    leaves = Cutter(0, chunk_id, children.append)
+    entries = []
+    for number in range(20_000):
+        key = key_of(b"%06d" % number)
+        item = len(key).to_bytes(2, "little") + key + bytes(rng.randrange(50, longest))
+        leaves.add(key, item, 1, 0)
+        product = zlib.crc32(key) * 2654435761 % 2**32
+        entries.append((item, f"{product:032b}".startswith("1" * 9)))
+    lengths = [child.raw_bytes for child in children]
+    assert lengths == node_lengths_by_the_format(entries)
+    assert len(lengths) > 10
+    assert (max(lengths) > NODE_BYTES_MAX - longest) == (longest == 3000)
+
+
+@pytest.mark.parametrize("longest", [100, 3000])
+def test_inner_nodes_end_where_the_format_says(longest: int) -> None:
+    rng = random.Random(longest)
+    children: list[Child] = []
+    inner = Cutter(1, chunk_id, children.append)
+    entries = []
+    for number in range(20_000):
+        key = Key(b"%06d" % number + b"/x" * rng.randrange(longest // 2) + b"\0f")
+        child_id = ChunkId(rng.randbytes(32))
+        child = Child(key=key, chunk_id=child_id, raw_bytes=1, entries=1, file_bytes=1)
+        item = encode_child(child)
+        inner.add(key, item, 1, 1)
+        low_bits = int.from_bytes(child_id[:8], "little") % 512
+        entries.append((item, low_bits == 511))
+    lengths = [child.raw_bytes for child in children]
+    assert lengths == node_lengths_by_the_format(entries)
+    assert len(lengths) > 10
+    assert (max(lengths) > NODE_BYTES_MAX - longest) == (longest == 3000)

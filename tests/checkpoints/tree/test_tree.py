@@ -105,6 +105,10 @@ def test_a_folder_of_a_hundred_thousand_is_listed_in_pieces() -> None:
     some = tree.listing(b"d", after=b"77777")
     assert next(some) == (b"77778", file_entry(77_778))
     assert len(store.fetched) == 1
+    for look in (tree.listing, tree.walk, tree.walk_keys, tree.stamps):
+        store.forget_calls()
+        assert next(iter(look(b"d")))
+        assert len(store.fetched) <= 1 + tree.level
     leaves = [node for _, node in tree.nodes(lambda _: False) if not node.level]
     lengths = sorted(node.raw_bytes for node in leaves)
     assert lengths[1] >= NODE_BYTES_MIN  # all but the last
