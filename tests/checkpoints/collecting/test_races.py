@@ -314,7 +314,7 @@ async def test_a_needed_pack_with_an_old_tombstone_is_rewritten_and_goes_with_it
     assert await read_back(await repository_in(store, clock), record) == seen(tmp_path)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 async def test_two_collections_at_a_time_do_no_harm(
     store: AgingStore, clock: Calendar, tmp_path: Path, seed: int
 ) -> None:
