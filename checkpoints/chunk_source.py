@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from checkpoints.format.ids import ChunkId
     from checkpoints.format.index import ChunkPlace, Index
-    from checkpoints.storage.storage import Storage
+    from checkpoints.storage.storage import Part, Storage
 
 GROUP_BYTES_MAX = 8 * 1024 * 1024
 """What is asked of one pack at a time, as stored."""
@@ -198,7 +198,7 @@ class _OpenGroup:
         return Group(self.key, tuple(sorted(self._members, key=lambda member: member[1].offset)))
 
 
-def _decode_all(group: Group, stored: Sequence[bytes]) -> list[tuple[ChunkId, bytes]]:
+def _decode_all(group: Group, stored: Sequence[Part]) -> list[tuple[ChunkId, bytes]]:
     return [
         (chunk, decode(data, place.codec, raw_bytes=place.raw_bytes, expected=chunk))
         for (chunk, place), data in zip(group.chunks, stored, strict=True)

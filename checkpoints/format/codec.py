@@ -57,8 +57,16 @@ def encode(raw: bytes | memoryview, *, level: int = LEVEL_DEFAULT) -> tuple[Code
 
 def decode(stored: bytes | memoryview, codec: int, *, raw_bytes: int, expected: ChunkId) -> bytes:
     """Return a chunk's raw bytes, or raise DamagedError if they aren't those of its id."""
+    return bytes(decode_in_place(stored, codec, raw_bytes=raw_bytes, expected=expected))
+
+
+def decode_in_place(
+    stored: bytes | memoryview, codec: int, *, raw_bytes: int, expected: ChunkId
+) -> bytes | memoryview:
+    """As `decode`, but what is stored raw is returned as it was given, and not copied."""
+    raw: bytes | memoryview
     if codec == Codec.RAW:
-        raw = bytes(stored)
+        raw = stored
     elif codec == Codec.ZSTD:
         raw = _decompressed(stored, raw_bytes)
     else:

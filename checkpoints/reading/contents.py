@@ -6,7 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from checkpoints.format.codec import decode
+from checkpoints.format.codec import decode_in_place
 from checkpoints.format.damage import DamagedError
 from checkpoints.reading.attributes import give_to_open
 from checkpoints.reading.failures import translated
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from checkpoints.reading.making import File
     from checkpoints.reading.spans import Piece, Span, Wanted
+    from checkpoints.storage.storage import Part
     from checkpoints.tree.entry import Entry
 
 _OPEN_FLAGS = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -34,14 +35,14 @@ class Contents:
         self.damaged_inodes: dict[int, str] = {}
         """The same of those with several names."""
 
-    def fill(self, span: Span, stored: Sequence[bytes]) -> list[Wanted]:
+    def fill(self, span: Span, stored: Sequence[Part]) -> list[Wanted]:
         """Write what was read of a pack to where it belongs; return what was something else."""
         wrong = []
         with Folders(self._root_fd) as folders:
             for wanted, data in zip(span.chunks, stored, strict=True):
                 place = wanted.place
                 try:
-                    raw = decode(
+                    raw = decode_in_place(
                         data, place.codec, raw_bytes=place.raw_bytes, expected=wanted.chunk_id
                     )
                 except DamagedError:
@@ -50,7 +51,7 @@ class Contents:
                 self._write_all(folders, wanted, raw)
         return wrong
 
-    def fill_one(self, wanted: Wanted, raw: bytes) -> None:
+    def fill_one(self, wanted: Wanted, raw: Part) -> None:
         """Write one chunk, which is what it must be."""
         with Folders(self._root_fd) as folders:
             self._write_all(folders, wanted, raw)
@@ -85,14 +86,14 @@ class Contents:
         except OSError as error:
             raise translated(error, file.path, "completed") from error
 
-    def _write_all(self, folders: Folders, wanted: Wanted, raw: bytes) -> None:
+    def _write_all(self, folders: Folders, wanted: Wanted, raw: Part) -> None:
         for piece in wanted.pieces:
             try:
                 self._write(folders, piece, raw)
             except OSError as error:
                 raise translated(error, piece.file.path, "written") from error
 
-    def _write(self, folders: Folders, piece: Piece, raw: bytes) -> None:
+    def _write(self, folders: Folders, piece: Piece, raw: Part) -> None:
         file = piece.file
         at = folders.open(file.folder)
         if not file.is_made:
@@ -127,7 +128,7 @@ class Contents:
             self.damages[path] = self.damaged_inodes[entry.inode]
 
 
-def _write_all(fd: int, raw: bytes, offset: int) -> None:
+def _write_all(fd: int, raw: Part, offset: int) -> None:
     written = os.pwrite(fd, raw, offset)
     while written < len(raw):
         written += os.pwrite(fd, memoryview(raw)[written:], offset + written)

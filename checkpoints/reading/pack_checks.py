@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from checkpoints.format import pack as pack_format
-from checkpoints.format.codec import decode
+from checkpoints.format.codec import decode_in_place
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.pack import TRAILER_BYTES
 
@@ -39,7 +39,7 @@ def check_pack(kind: PackKind, pack_id: PackId, data: bytes) -> CheckedPack:
     for entry in table:
         stored = memoryview(data)[entry.offset : entry.offset + entry.stored_bytes]
         try:
-            decode(stored, entry.codec, raw_bytes=entry.raw_bytes, expected=entry.chunk_id)
+            decode_in_place(stored, entry.codec, raw_bytes=entry.raw_bytes, expected=entry.chunk_id)
         except DamagedError as error:
             bad[entry.chunk_id] = str(error)
     problem = f"{len(bad)} of {len(table)} chunks: {next(iter(bad.values()))}" if bad else ""
@@ -64,9 +64,9 @@ def check_by_indexes(pack_id: PackId, data: bytes, indexes: Iterable[Index]) -> 
         for chunk, place in index.items():
             if place.pack.pack_id != pack_id or chunk in bad:
                 continue
-            stored = data[place.offset : place.offset + place.stored_bytes]
+            stored = memoryview(data)[place.offset : place.offset + place.stored_bytes]
             try:
-                decode(stored, place.codec, raw_bytes=place.raw_bytes, expected=chunk)
+                decode_in_place(stored, place.codec, raw_bytes=place.raw_bytes, expected=chunk)
             except DamagedError as error:
                 bad[chunk] = str(error)
     return bad

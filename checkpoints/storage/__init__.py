@@ -11,6 +11,7 @@ What stores:
 - `folder`          a folder of a file system, in threads
 - `files`           its files, and how they are made durable
 - `obstore_storage` buckets of S3, GCS and Azure, and memory
+- `whole_objects`   parts of objects, for stores that give only whole ones
 - `translation`     foreign errors into `failures`
 
 What makes a store fit for use, each wrapped around the next:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from checkpoints.storage.storage import Range
+    from checkpoints.storage.storage import Part, Range
 
 GAP_BYTES_MAX = 1 << 20
 """What 100 MB/s carry in 10 ms, the latency of a near bucket; a far one would bear more."""
@@ -55,13 +55,13 @@ def plan(
     return spans
 
 
-def cut(ranges: Sequence[Range], pieces: Iterable[tuple[Span, bytes]]) -> list[bytes]:
-    """Return the bytes of each range, given what the spans of its plan read."""
-    found: dict[int, bytes] = {}
+def cut(ranges: Sequence[Range], pieces: Iterable[tuple[Span, Part]]) -> list[memoryview]:
+    """Return views of the bytes of each range, given what the spans of its plan read."""
+    found: dict[int, memoryview] = {}
     for span, piece in pieces:
         assert len(piece) == span.length, span
+        view = memoryview(piece)
         for number in span.members:
             offset = ranges[number].start - span.start
-            # A slice of everything is the same object: a range of its own span isn't copied.
-            found[number] = piece[offset : offset + ranges[number].length]
+            found[number] = view[offset : offset + ranges[number].length]
     return [found[number] for number in range(len(ranges))]

@@ -18,7 +18,7 @@ from checkpoints.storage.failures import StorageAwayError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from checkpoints.storage.storage import Listed, Range, Storage
+    from checkpoints.storage.storage import Listed, Part, Range, Storage
 
 GET_BYTES_ASSUMED = 16 << 20
 """What an object whose size nobody has said may have: a pack of the largest size."""
@@ -51,15 +51,15 @@ class Limited:
         async with self._held("get", key, GET_BYTES_ASSUMED):
             return await self._inner.get(key)
 
-    async def get_range(self, key: str, start: int, length: int) -> bytes:
+    async def get_range(self, key: str, start: int, length: int) -> Part:
         async with self._held("get_range", key, length):
             return await self._inner.get_range(key, start, length)
 
-    async def get_suffix(self, key: str, length: int) -> bytes:
+    async def get_suffix(self, key: str, length: int) -> Part:
         async with self._held("get_suffix", key, length):
             return await self._inner.get_suffix(key, length)
 
-    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[Part]:
         async with self._held("get_ranges", key, sum(wanted.length for wanted in ranges)):
             return await self._inner.get_ranges(key, ranges)
 

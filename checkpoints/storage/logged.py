@@ -13,7 +13,7 @@ from checkpoints.storage.failures import AlreadyThereError, NotThereError, Stora
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
-    from checkpoints.storage.storage import Listed, Range, Storage
+    from checkpoints.storage.storage import Listed, Part, Range, Storage
     from common.clock import Clock
 
 SLOW_SECONDS = 10.0
@@ -52,19 +52,19 @@ class Logged:
             tally.bytes += len(data)
             return data
 
-    async def get_range(self, key: str, start: int, length: int) -> bytes:
+    async def get_range(self, key: str, start: int, length: int) -> Part:
         with self._counted("get_range", key) as tally:
             data = await self._inner.get_range(key, start, length)
             tally.bytes += len(data)
             return data
 
-    async def get_suffix(self, key: str, length: int) -> bytes:
+    async def get_suffix(self, key: str, length: int) -> Part:
         with self._counted("get_suffix", key) as tally:
             data = await self._inner.get_suffix(key, length)
             tally.bytes += len(data)
             return data
 
-    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[Part]:
         with self._counted("get_ranges", key) as tally:
             pieces = await self._inner.get_ranges(key, ranges)
             tally.bytes += sum(map(len, pieces))

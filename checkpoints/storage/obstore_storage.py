@@ -2,6 +2,8 @@
 
 obstore must be told not to try again by itself (`opening` does): a creation that it repeats after a
 time-out meets its own object, and says that somebody else was first.
+
+What it read is its own memory, seen through views: it isn't copied, and freed with the last view.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ from checkpoints.storage.failures import (
     StorageAwayError,
     StorageBrokenError,
 )
-from checkpoints.storage.storage import Listed, check_key, check_prefix, is_key
+from checkpoints.storage.storage import Listed, Range, check_key, check_prefix, is_key
 from checkpoints.storage.translation import from_obstore
+from checkpoints.storage.whole_objects import WholeObjects, ends_early
+from common.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -28,13 +32,16 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
     from checkpoints.storage.coalescing import Span
-    from checkpoints.storage.storage import Range
+    from checkpoints.storage.storage import Part
 
 SPANS_AT_ONCE = 4
 """Requests for one `get_ranges`: hides the latency of a few far-away pieces of one object."""
 
 IGNORES_RANGES = "Received non-partial response when range requested"
 """obstore's words for status 200 instead of 206. `rclone serve s3` answers so, and lakeFS."""
+
+COPIED_AT_ONCE = 1 << 20
+"""Python's lock is held while it copies so much: some 0.2 ms."""
 
 FOREIGN = (BaseError, OSError, ValueError)
 """What obstore raises: its own, and two of Python's for missing objects and wrong arguments."""
@@ -43,27 +50,32 @@ FOREIGN = (BaseError, OSError, ValueError)
 class ObstoreStorage:
     """A `Storage` in a bucket, or in memory."""
 
-    def __init__(self, store: ObjectStore, *, has_suffixes: bool = True) -> None:
+    def __init__(
+        self, store: ObjectStore, *, has_suffixes: bool = True, has_ranges: bool = True
+    ) -> None:
         self._store = store
         self._has_suffixes = has_suffixes
-        self._has_ranges = True
+        self._has_ranges = has_ranges
+        self._whole_objects = WholeObjects(self._read)
+        # One of its own: those of the event loop may all wait for what is to be copied here.
+        self._copying = Threads(1, "obstore-copying")
 
     @property
     def has_ranges(self) -> bool:
-        """Whether the store was never seen to ignore a range; one that does is read whole."""
+        """Whether the store was never seen to ignore a range; if not, see `whole_objects`."""
         return self._has_ranges
 
     async def get(self, key: str) -> bytes:
         check_key(key)
-        try:
-            return await _received(await obstore.get_async(self._store, key), key)
-        except FOREIGN as error:
-            raise from_obstore(error, "get", key) from error
+        whole = await self._read(key)
+        if len(whole) <= COPIED_AT_ONCE:
+            return bytes(whole)
+        return await self._copying.run(_copied, whole)
 
-    async def get_range(self, key: str, start: int, length: int) -> bytes:
+    async def get_range(self, key: str, start: int, length: int) -> Part:
         check_key(key)
         if not self._has_ranges:
-            return _piece(await self.get(key), key, start, length)
+            return (await self._whole_objects.parts(key, [Range(start, length)]))[0]
         try:
             options: GetOptions = {"range": (start, start + length)}
             result = await obstore.get_async(self._store, key, options=options)
@@ -74,10 +86,10 @@ class ObstoreStorage:
             self._has_ranges = False
             return await self.get_range(key, start, length)
         if result.range != (start, start + length):
-            raise _ends_early(key, result.range[1])
+            raise ends_early(key, result.range[1])
         return data
 
-    async def get_suffix(self, key: str, length: int) -> bytes:
+    async def get_suffix(self, key: str, length: int) -> Part:
         check_key(key)
         if not self._has_suffixes:
             size = await self.size(key)
@@ -85,7 +97,7 @@ class ObstoreStorage:
                 await self.get_range(key, max(0, size - length), min(size, length)) if size else b""
             )
         if not self._has_ranges:
-            return (await self.get(key))[-length:]
+            return await self._whole_objects.suffix(key, length)
         try:
             options: GetOptions = {"range": {"suffix": length}}
             return await _received(await obstore.get_async(self._store, key, options=options), key)
@@ -95,19 +107,19 @@ class ObstoreStorage:
             elif not isinstance(from_obstore(error, "get_suffix", key), StorageBrokenError):
                 raise from_obstore(error, "get_suffix", key) from error
         # Also after 416, with which some stores answer for an object shorter than `length`.
-        return (await self.get(key))[-length:]
+        return (await self._read(key))[-length:]
 
-    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[Part]:
         check_key(key)
         if not self._has_ranges and ranges:
-            whole = await self.get(key)
-            return [_piece(whole, key, wanted.start, wanted.length) for wanted in ranges]
+            return await self._whole_objects.parts(key, ranges)
         spans = coalescing.plan(ranges)
         pieces = await self._read_spans(key, spans)
         return coalescing.cut(ranges, zip(spans, pieces, strict=True))
 
     async def put_new(self, key: str, data: bytes) -> None:
         check_key(key)
+        self._whole_objects.forget(key)
         try:
             await obstore.put_async(self._store, key, data, mode="create", use_multipart=False)
         except FOREIGN as error:
@@ -115,6 +127,7 @@ class ObstoreStorage:
 
     async def delete(self, key: str) -> None:
         check_key(key)
+        self._whole_objects.forget(key)
         try:
             await obstore.delete_async(self._store, key)
         except FOREIGN as error:
@@ -142,12 +155,18 @@ class ObstoreStorage:
         except FOREIGN as error:
             raise from_obstore(error, "list", prefix) from error
 
-    async def _read_spans(self, key: str, spans: Sequence[Span]) -> Sequence[bytes]:
+    async def _read(self, key: str) -> memoryview:
+        try:
+            return await _received(await obstore.get_async(self._store, key), key)
+        except FOREIGN as error:
+            raise from_obstore(error, "get", key) from error
+
+    async def _read_spans(self, key: str, spans: Sequence[Span]) -> Sequence[Part]:
         if len(spans) == 1:
             return [await self.get_range(key, spans[0].start, spans[0].length)]
         places = asyncio.Semaphore(SPANS_AT_ONCE)
 
-        async def read(span: Span) -> bytes:
+        async def read(span: Span) -> Part:
             async with places:
                 return await self.get_range(key, span.start, span.length)
 
@@ -160,9 +179,9 @@ class ObstoreStorage:
         return [task.result() for task in tasks]
 
 
-async def _received(result: GetResult, key: str) -> bytes:
+async def _received(result: GetResult, key: str) -> memoryview:
     """Return the body, which must be as long as the answer's head announced."""
-    data = bytes(await result.bytes_async())
+    data = memoryview(await result.bytes_async())
     start, end = result.range
     if len(data) != end - start:
         sentence = f"get of {key} was cut after {len(data)} of {end - start} bytes"
@@ -170,12 +189,11 @@ async def _received(result: GetResult, key: str) -> bytes:
     return data
 
 
-def _piece(whole: bytes, key: str, start: int, length: int) -> bytes:
-    if len(whole) < start + length:
-        raise _ends_early(key, len(whole))
-    return whole[start : start + length]
-
-
-def _ends_early(key: str, size: int) -> StorageBrokenError:
-    sentence = f"{key} ends after {size} bytes, before the end of what was to be read"
-    return StorageBrokenError(sentence, operation="get_range", key=key)
+def _copied(whole: memoryview) -> bytes:
+    """Copy twice: only pieces that are bytes are joined without Python's lock."""
+    return b"".join(
+        [
+            bytes(whole[start : start + COPIED_AT_ONCE])
+            for start in range(0, len(whole), COPIED_AT_ONCE)
+        ]
+    )

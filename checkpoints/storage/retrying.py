@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from checkpoints.storage.storage import Listed, Range, Storage
+    from checkpoints.storage.storage import Listed, Part, Range, Storage
     from common.clock import Clock
 
 T = TypeVar("T")
@@ -59,13 +59,13 @@ class Retrying:
     async def get(self, key: str) -> bytes:
         return await self._tried(lambda: self._inner.get(key))
 
-    async def get_range(self, key: str, start: int, length: int) -> bytes:
+    async def get_range(self, key: str, start: int, length: int) -> Part:
         return await self._tried(lambda: self._inner.get_range(key, start, length))
 
-    async def get_suffix(self, key: str, length: int) -> bytes:
+    async def get_suffix(self, key: str, length: int) -> Part:
         return await self._tried(lambda: self._inner.get_suffix(key, length))
 
-    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[Part]:
         return await self._tried(lambda: self._inner.get_ranges(key, ranges))
 
     async def delete(self, key: str) -> None:

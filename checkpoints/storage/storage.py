@@ -27,6 +27,12 @@ _KEY = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
 _PREFIX = re.compile(rf"({_SEGMENT}/)*")
 
 
+Part = bytes | memoryview
+"""Some of an object's bytes, which never change. A view keeps all in memory that was read with it:
+who keeps some copies them. Views, because copying some MiB holds up the event loop from any thread.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """Some bytes of an object, at least one."""
@@ -63,21 +69,24 @@ class Storage(Protocol):
     """
 
     async def get(self, key: str) -> bytes:
-        """Return all of an object, as created. Raises `NotThereError`."""
+        """Return all of an object, as created. Raises `NotThereError`.
+
+        Copied, unlike parts: what is read whole is mostly small, or kept.
+        """
         ...
 
-    async def get_range(self, key: str, start: int, length: int) -> bytes:
+    async def get_range(self, key: str, start: int, length: int) -> Part:
         """Return exactly `length` ≥ 1 bytes from `start`.
 
         Raises `NotThereError`; `StorageBrokenError` when the object ends earlier.
         """
         ...
 
-    async def get_suffix(self, key: str, length: int) -> bytes:
+    async def get_suffix(self, key: str, length: int) -> Part:
         """Return the last `length` ≥ 1 bytes, or everything when the object is not longer."""
         ...
 
-    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[Part]:
         """Return the bytes of each range, in the order of `ranges`, which may overlap.
 
         Neighbours are read together where that is faster (`coalescing`). The answer is in memory as

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from checkpoints.storage.storage import Listed, Range, Storage
+    from checkpoints.storage.storage import Listed, Part, Range, Storage
 
 
 T = TypeVar("T")
@@ -95,21 +95,21 @@ class FaultyStore:
 
     async def get(self, key: str) -> bytes:
         fault = self._next("get", key)
-        return _spoilt(await self._do("get", key, fault, lambda: self.inner.get(key)), fault)
+        return bytes(_spoilt(await self._do("get", key, fault, lambda: self.inner.get(key)), fault))
 
-    async def get_range(self, key: str, start: int, length: int) -> bytes:
+    async def get_range(self, key: str, start: int, length: int) -> Part:
         fault = self._next("get_range", key)
         data = await self._do(
             "get_range", key, fault, lambda: self.inner.get_range(key, start, length)
         )
         return _spoilt(data, fault)
 
-    async def get_suffix(self, key: str, length: int) -> bytes:
+    async def get_suffix(self, key: str, length: int) -> Part:
         fault = self._next("get_suffix", key)
         data = await self._do("get_suffix", key, fault, lambda: self.inner.get_suffix(key, length))
         return _spoilt(data, fault)
 
-    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[Part]:
         fault = self._next("get_ranges", key)
         pieces = await self._do(
             "get_ranges", key, fault, lambda: self.inner.get_ranges(key, ranges)
@@ -185,8 +185,9 @@ def _raise_after(operation: str, key: str, fault: Fault | None) -> None:
         raise StorageAwayError(sentence, operation=operation, key=key)
 
 
-def _spoilt(data: bytes, fault: Fault | None) -> bytes:
+def _spoilt(data: Part, fault: Fault | None) -> Part:
     if fault is not Fault.FLIPPED_BIT or not data:
         return data
-    middle = len(data) // 2
-    return data[:middle] + bytes([data[middle] ^ 0x10]) + data[middle + 1 :]
+    spoilt = bytearray(data)
+    spoilt[len(data) // 2] ^= 0x10
+    return bytes(spoilt)

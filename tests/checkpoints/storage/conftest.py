@@ -9,8 +9,10 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from obstore.store import MemoryStore
 
 from checkpoints.storage.folder import FolderStorage
+from checkpoints.storage.obstore_storage import ObstoreStorage
 from checkpoints.storage.opening import open_storage, reliable
 from checkpoints.storage.urls import Memory
 from common.clock import SteppingClock
@@ -51,6 +53,11 @@ async def memory() -> Storage:
 
 
 @pytest.fixture
+def without_ranges() -> Storage:
+    return ObstoreStorage(MemoryStore(), has_ranges=False)
+
+
+@pytest.fixture
 def no_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system without O_TMPFILE, as NFS is."""
     real = os.open
@@ -63,7 +70,16 @@ def no_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", refuse)
 
 
-@pytest.fixture(params=["memory", "folder", "folder without nameless files", "bucket", "reliable"])
+@pytest.fixture(
+    params=[
+        "memory",
+        "folder",
+        "folder without nameless files",
+        "bucket",
+        "reliable",
+        "without_ranges",
+    ]
+)
 def storage(request: pytest.FixtureRequest) -> Storage:
     match request.param:
         case "folder without nameless files":

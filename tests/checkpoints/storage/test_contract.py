@@ -84,7 +84,7 @@ async def test_a_folder_of_keys_is_no_object(storage: Storage) -> None:
 async def test_a_range_is_read_exactly(storage: Storage, start: int, length: int) -> None:
     await storage.put_new("a/b", CONTENT)
     read = await storage.get_range("a/b", start, length)
-    assert type(read) is bytes
+    assert memoryview(read).readonly
     assert read == CONTENT[start : start + length]
 
 
@@ -120,6 +120,7 @@ async def test_ranges_come_in_the_order_asked(storage: Storage) -> None:
     ]
     read = await storage.get_ranges("a/b", ranges)
     assert list(read) == [content[r.start : r.end] for r in ranges]
+    assert all(memoryview(part).readonly for part in read)
     assert list(await storage.get_ranges("a/b", [])) == []
 
 
