@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from checkpoints.writing.volume import Attributes, Volume
 
-_FORMAT = 0o170000  # the bits of a mode that say what it is
-_KINDS = {
+FORMAT = 0o170000
+"""The bits of a mode that say what it is."""
+KINDS = {
     stat.S_IFREG: Kind.FILE,
     stat.S_IFDIR: Kind.FOLDER,
     stat.S_IFLNK: Kind.SYMBOLIC_LINK,
@@ -45,7 +46,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def kind(self) -> Kind:
-        kind = _KINDS[self.status.st_mode & _FORMAT]
+        kind = KINDS[self.status.st_mode & FORMAT]
         if kind is Kind.CHARACTER_DEVICE and is_whiteout(self.status):
             return Kind.DELETION
         return kind
@@ -58,25 +59,26 @@ def is_whiteout(status: os.stat_result) -> bool:
 
 def walk(volume: Volume, path: bytes = b"") -> Iterator[Seen]:
     """Yield a folder, or whatever is at the path, and all below it, ascending by key."""
+    for key, status in statuses(volume, path):
+        yield Seen(key, status)
+
+
+def statuses(volume: Volume, path: bytes = b"") -> Iterator[tuple[Key, os.stat_result]]:
+    """Yield the same as `walk`, without an object for each name."""
     status = volume.status(path)
     if status is None:
         return
     folder, _, name = path.rpartition(b"/")
-    yield Seen(Key(folder + b"\0" + name) if path else ROOT_KEY, status)
-    if stat.S_ISDIR(status.st_mode) and status.st_dev == volume.device:
-        yield from below(volume, path)
-
-
-def below(volume: Volume, path: bytes) -> Iterator[Seen]:
-    """Yield all that is below a folder, ascending by key."""
-    waiting = [path + b"\0"]
+    yield Key(folder + b"\0" + name) if path else ROOT_KEY, status
+    device = volume.device
+    waiting = [path + b"\0"] if stat.S_ISDIR(status.st_mode) and status.st_dev == device else []
     while waiting:
         prefix = heapq.heappop(waiting)
         folder = prefix[:-1]
         start = folder + b"/" if folder else b""
         for name, status in volume.listing(folder):
-            yield Seen(Key(prefix + name), status)
-            if stat.S_ISDIR(status.st_mode) and status.st_dev == volume.device:
+            yield Key(prefix + name), status
+            if status.st_mode & FORMAT == stat.S_IFDIR and status.st_dev == device:
                 heapq.heappush(waiting, start + name + b"\0")
 
 

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import stat
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,6 +41,9 @@ ESCAPED = b"trusted.overlay.overlay."
 """Of an overlay that was mounted inside: theirs, and kept."""
 REFUSED = {b"redirect", b"metacopy", b"whiteout"}
 """They say that content is elsewhere, so an entry would not be what is seen."""
+
+
+_ENCODING = sys.getfilesystemencoding()  # what `os.fsencode` asks for each time
 
 
 class _How(ctypes.Structure):
@@ -96,6 +100,7 @@ class Volume:
         Nothing if the folder is no more.
         """
         found = []
+        device = self.device
         try:
             with self.folder(path) as fd, os.scandir(fd) as entries:
                 for entry in entries:
@@ -103,13 +108,13 @@ class Volume:
                         status = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue
-                    if status.st_dev == self.device or stat.S_ISDIR(status.st_mode):
-                        found.append((os.fsencode(entry.name), status))
+                    if status.st_dev == device or stat.S_ISDIR(status.st_mode):
+                        found.append((entry.name.encode(_ENCODING, "surrogateescape"), status))
         except OSError as error:
             if error.errno not in GONE:
                 raise
             return []
-        found.sort(key=lambda pair: pair[0])
+        found.sort()  # names differ, so statuses are never compared
         return found
 
     def is_opaque(self, path: bytes) -> bool:
