@@ -19,7 +19,7 @@ from checkpoints.chunk_source import ChunkSource
 from checkpoints.format import names, parameters as parameters_format, record as record_format
 from checkpoints.format.damage import DamagedError, DamagedObjectError
 from checkpoints.format.index import Index, name_of, name_of_moved
-from checkpoints.storage.failures import AlreadyThereError, NotThereError
+from checkpoints.storage.failures import AlreadyThereError, NotThereError, StorageBrokenError
 from checkpoints.storage.probe import probe
 from checkpoints.tree.cache import NodeCache
 from checkpoints.tree.tree import Tree
@@ -137,11 +137,14 @@ class Repository:
         damaged: list[DamagedObjectError] = []
         places = await self.places(checkpoint_id)
         for start in range(0, len(places), RECORDS_AT_ONCE):
-            async with asyncio.TaskGroup() as group:
-                reads = [
-                    group.create_task(self._record_or_damage(place))
-                    for place in places[start : start + RECORDS_AT_ONCE]
-                ]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    reads = [
+                        group.create_task(self._record_or_damage(place))
+                        for place in places[start : start + RECORDS_AT_ONCE]
+                    ]
+            except ExceptionGroup as errors:
+                raise _first(errors) from None
             for read in reads:
                 result = read.result()
                 if isinstance(result, DamagedObjectError):
@@ -154,10 +157,9 @@ class Repository:
         """Return one record. Raises NotThereError, DamagedObjectError."""
         key = names.record(place)
         for is_last in (False, True):
-            data = await self.storage.get(key)
             try:
-                return record_format.parse(data, place)
-            except DamagedError as error:
+                return record_format.parse(await self.storage.get(key), place)
+            except (DamagedError, StorageBrokenError) as error:
                 if is_last:
                     raise DamagedObjectError(key, str(error)) from None
         raise AssertionError
@@ -230,10 +232,10 @@ class Repository:
     async def _index(self, key: str, expected: IndexName) -> Index:
         """Read an index, twice if it is wrong: what was spoilt may have been the answer only."""
         for is_last in (False, True):
-            data = await self.storage.get(key)
             try:
+                data = await self.storage.get(key)
                 return await asyncio.to_thread(Index, data, expected)
-            except DamagedError as error:
+            except (DamagedError, StorageBrokenError) as error:
                 if is_last:
                     raise DamagedObjectError(key, str(error)) from None
         raise AssertionError

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import zstandard
 
+from checkpoints.reading.failures import first_of
 from checkpoints.reading.layer import LeftOut, archive
 from checkpoints.reading.progress import Progress
 from checkpoints.tree.extents import Extent
@@ -67,12 +68,13 @@ async def export_layer(
         window = await threads.run(next, windows, None)
         chunks = await _read(source, window)
         while window is not None:
-            async with asyncio.TaskGroup() as group:
-                writing = group.create_task(threads.run(sink.write, window, chunks))
-                following = await threads.run(next, windows, None)
-                chunks_following = await _read(source, following)
-                await writing
-            window, chunks = following, chunks_following
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(threads.run(sink.write, window, chunks))
+                    window = await threads.run(next, windows, None)
+                    chunks = await _read(source, window)
+            except BaseExceptionGroup as errors:
+                raise first_of(errors) from None
             report(Progress(entries=entries, file_bytes=sink.content_bytes))
         return await threads.run(sink.finish, entries, left_out)
 

@@ -22,7 +22,7 @@ from checkpoints.format import names
 from checkpoints.format.damage import DamagedError
 from checkpoints.reading.attributes import drop_access_rules
 from checkpoints.reading.contents import Contents
-from checkpoints.reading.failures import NotEmptyError, naming
+from checkpoints.reading.failures import NotEmptyError, first_of, naming
 from checkpoints.reading.folders import OPEN_FLAGS, Folders
 from checkpoints.reading.making import File, Names, complete_folder, unknown_folder
 from checkpoints.reading.progress import Progress
@@ -149,7 +149,7 @@ class _Restoration:
                             await places.acquire()
                             group.create_task(self._fill(span, places), name="restore/span")
             except BaseExceptionGroup as errors:
-                raise _first(errors) from None
+                raise first_of(errors) from None
         self._check()
         await self._threads.run(self._complete_folders)
         files = [Loss(path=path, reason=why) for path, why in self._contents.damages.items()]
@@ -247,11 +247,3 @@ class _Restoration:
 
     def _walk(self, lost: Callable[[Loss], None]) -> Iterator[tuple[Key, Entry]]:
         return survivors(self._tree, lost) if self._keep_going else self._tree.walk()
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return one of several failures: they have one cause mostly, and one sentence is read."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

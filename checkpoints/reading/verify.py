@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from checkpoints.format import index as index_format, names, parameters as parameters_format
 from checkpoints.format.damage import DamagedError, DamagedObjectError
 from checkpoints.format.parameters import Parameters
+from checkpoints.reading.failures import first_of
 from checkpoints.reading.known_packs import MISSING, KnownPacks
 from checkpoints.reading.pack_checks import CheckedPack, check_by_indexes, check_pack, contradiction
 from checkpoints.reading.reach import Reach
@@ -186,9 +187,12 @@ class _Verification:
                 await self._read_pack(packs[pack_id], pack_id)
                 self._tell()
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(PACKS_AT_ONCE):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(PACKS_AT_ONCE):
+                    group.create_task(work())
+        except BaseExceptionGroup as errors:
+            raise first_of(errors) from None
 
     async def _read_pack(self, kind: PackKind, pack_id: PackId) -> None:
         key = names.pack(kind, pack_id)

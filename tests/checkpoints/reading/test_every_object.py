@@ -105,8 +105,6 @@ def _is_named(changed: set[str], gone: set[str], left: Left, verified: Verified)
         assert not named  # nobody knows that there was one
     elif gone and not verified.losses:
         assert named <= changed
-    elif len(changed) == 2 and all(key.startswith("index/") for key in changed):
-        assert bool(named) == bool(verified.losses)  # each is an index, and says what is true
     elif gone and any(names.parse_moved(key) for key in gone):
         assert all(names.parse_pack(key) for key in named)  # the packs that it was in place of
     else:
