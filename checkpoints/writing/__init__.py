@@ -5,6 +5,7 @@
 What is read:
 - `volume`      the folder, which nothing leads out of
 - `scan`        walked in the order of a tree's keys
+- `ahead`       the tree of before, read before it is needed
 - `overlaid`    what the folder shows over what was restored below it
 - `difference`  what differs from the tree of before
 - `compared`    found by all metadata

@@ -20,6 +20,7 @@ from checkpoints.tree.builder import build
 from checkpoints.tree.long_lists import fitted
 from checkpoints.tree.node import Node
 from checkpoints.tree.update import update
+from checkpoints.writing.ahead import leaves_of
 from checkpoints.writing.compared import compared
 from checkpoints.writing.contents import Contents
 from checkpoints.writing.difference import Differences, changes, settled
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from checkpoints.tree.keys import Key
     from checkpoints.tree.node import Child
     from checkpoints.tree.tree import Tree
+    from checkpoints.writing.ahead import Ahead
     from checkpoints.writing.batch import Item
     from checkpoints.writing.dedupe import Known
     from checkpoints.writing.pack_writer import ClosedPack, Uploads
@@ -77,6 +79,8 @@ class Source:
     """When the capture of that began."""
     changed: Sequence[bytes] | None = None
     """What changed since, or None to find out."""
+    ahead: Ahead | None = None
+    """Reads `before`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,8 @@ class Capture:
             self._uploads.drain()
             self._report(contents)
         finally:
+            if self._source.ahead is not None:
+                self._source.ahead.close()
             threads.shutdown(cancel_futures=True)
             volume.close()
         data, meta = self._data, self._meta
@@ -184,6 +190,8 @@ class Capture:
             return build(((key, entry) for key, entry in found if entry), self._put_node)
         differences = Differences(volume, source.before, source.base)
         if source.changed is None or len(source.changed) > PATHS_MAX:
+            if source.ahead is not None:
+                source.ahead.expect(leaves_of(source.before))
             items = compared(differences, source.since_ns)
         else:
             items = listed(differences, source.changed)

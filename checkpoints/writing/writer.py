@@ -29,6 +29,7 @@ from checkpoints.format.record import Added, PlaceField, Record
 from checkpoints.storage.failures import NotThereError, StorageAwayError
 from checkpoints.tree.entry import VOLUMES
 from checkpoints.tree.tree import Tree
+from checkpoints.writing.ahead import Ahead
 from checkpoints.writing.capture import Capture, Captured, Progress, Source
 from checkpoints.writing.commit import FencedError, check_fence, ended, new_writer, put_record
 from checkpoints.writing.dedupe import Known
@@ -299,8 +300,10 @@ class Writer:
         own = self._indexes
         chunks = ChunkSource(repository.storage, own.all, repository.moved, moved)
 
+        ahead = Ahead(chunks, repository.nodes)
+
         def tree(field: TreeField | None) -> Tree | None:
-            return Tree(field.root_id, chunks.fetch, repository.nodes) if field else None
+            return Tree(field.root_id, ahead.fetch, repository.nodes) if field else None
 
         base = tree(self._base)
         if not is_trusted:
@@ -317,7 +320,8 @@ class Writer:
             return Source(wish.folder, None, base, self._volume), known
         since_ns = (previous.created_at - _EPOCH) // timedelta(microseconds=1) * 1000
         before = tree(previous.tree)
-        return Source(wish.folder, before, base, self._volume, since_ns, wish.changed), known
+        source = Source(wish.folder, before, base, self._volume, since_ns, wish.changed, ahead)
+        return source, known
 
     async def _capture(
         self, source: Source, known: Known, progress: Callable[[Progress], None] | None
