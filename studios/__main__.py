@@ -14,7 +14,6 @@ from typing import Any
 
 import click
 
-from common import log
 from common.templates import CONNECT_VERSION
 from studios.commands.adding import add
 from studios.commands.checkpoints.group import checkpoints
@@ -76,7 +75,6 @@ for command in (
 
 
 def main() -> None:
-    log.configure(program="studios", level="warning")
     try:
         cli.main(prog_name="studios")
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from studios import config
 from studios.__main__ import cli
 from studios.surroundings import Surroundings
+from tests.support.checkpoint_commands import furnish
 from tests.support.fake_api import TOKEN, FakeApi, serving
 from tests.support.hurried_clock import HurriedClock
 
@@ -33,6 +34,15 @@ class Studios(Protocol):
 async def api() -> AsyncIterator[FakeApi]:
     async with serving(FakeApi()) as fake:
         yield fake
+
+
+@pytest.fixture
+async def work(tmp_path: Path) -> Path:
+    """A work directory with checkpoints `aaa…`, of two generations, and `bbb…`."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    await furnish(folder)
+    return folder
 
 
 @pytest.fixture

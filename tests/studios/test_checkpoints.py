@@ -2,71 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import json
 import os
-import random
-import sys
-import tarfile
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from checkpoints.format import names
-from checkpoints.repository import Repository
-from checkpoints.storage.folder import FolderStorage
 from checkpoints.storage.opening import REPOSITORY_FOLDER
-from checkpoints.tree.entry import Kind
-from common.clock import SteppingClock
 from studios.commands.checkpoints import streams
-from tests.support.every_kind import every_kind, file, node
+from tests.support.checkpoint_commands import LONG, open_repository, read
 from tests.support.folder_facts import look
-from tests.support.packed import WHEN, Packing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.studios.conftest import Studios
-
-LONG = b"long enough for a chunk of its own " * 20
-
-
-@pytest.fixture
-async def work(tmp_path: Path) -> Path:
-    """A work directory with two generations of one checkpoint, and another checkpoint."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    repository = await open_repository(folder)
-    first, second, other = Packing(), Packing(), Packing()
-    home = node(Kind.FOLDER, mode=0o700)
-    await first.commit(
-        repository,
-        {b"root": home, b"root/a": file(first.file(LONG)), b"root/gone": file(b"x")},
-        checkpoint=0xAAA << 52,
-    )
-    await second.commit(
-        repository,
-        {b"root": home, b"root/a": file(second.file(LONG, 70_000, b"end")), b"root/b": file(b"y")},
-        checkpoint=0xAAA << 52,
-        generation=2,
-        created_at=WHEN.replace(hour=9),
-    )
-    await other.commit(repository, every_kind(other), checkpoint=0xBBB << 52)
-    return folder
-
-
-async def open_repository(folder: Path) -> Repository:
-    storage = FolderStorage(folder, REPOSITORY_FOLDER)
-    return await Repository.open(storage, create=True, clock=SteppingClock(), rng=random.Random(3))
-
-
-async def read(studios: Studios, *arguments: str | Path) -> Any:
-    done = await studios("checkpoints", *map(str, arguments), "-o", "json")
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
 
 
 async def test_scan_lists_checkpoints_and_generations(studios: Studios, work: Path) -> None:
@@ -192,105 +143,6 @@ async def test_what_is_not_there_ends_with_3(
     assert sentence in done.stderr
 
 
-async def test_a_folder_is_saved_again_and_again(
-    studios: Studios, work: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "mine"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "deep/file").write_bytes(LONG)
-    saved = await read(studios, "save", folder, "-w", work)
-    name = saved["checkpointId"]
-    assert (saved["generation"], saved["entries"], saved["final"]) == (1, 3, False)
-    (folder / "new").write_bytes(b"more")
-    again = await read(studios, "save", folder, "-w", work, "--checkpoint", name[:9], "--final")
-    assert (again["checkpointId"], again["generation"]) == (name, 2)
-    assert again["addedBytes"] < len(LONG)
-    restored = await read(studios, "restore", name, tmp_path / "back", "-w", work)
-    assert restored["leftOut"] == []
-    assert look(tmp_path / "back") == look(folder)
-    changes = await read(studios, "diff", f"{name}@1", name, "-w", work)
-    assert [change["path"] for change in changes if change["change"] == "added"] == ["new"]
-    done = await studios("checkpoints", "diff", name, name, "-w", str(work))
-    assert (done.stdout, done.stderr.strip()) == ("", "Nothing differs.")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "sentence"),
-    [
-        ("aaa", "is a session's, which would be stopped"),
-        ("mine", "leave out --checkpoint to begin one"),
-        ("", "Several checkpoints' ids begin with"),
-    ],
-)
-async def test_what_a_session_writes_is_not_written_to(
-    studios: Studios, work: Path, tmp_path: Path, wanted: str, sentence: str
-) -> None:
-    arguments = ("checkpoints", "save", str(tmp_path / "home"), "-w", str(work))
-    (tmp_path / "home").mkdir(exist_ok=True)
-    done = await studios(*arguments, "--checkpoint", wanted)
-    assert done.exit_code in {1, 3}, done.output
-    assert sentence in done.stderr
-
-
-NOBODY = 65534
-AS_NOBODY = f"""
-import os
-from studios.__main__ import main
-os.setgroups([])
-os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
-os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
-main()
-"""
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """One that anybody may write to."""
-    with tempfile.TemporaryDirectory(prefix="studios-test-") as name:
-        Path(name).chmod(0o777)
-        yield Path(name)
-
-
-@pytest.mark.parametrize("owner", [NOBODY, 0])
-async def test_whoever_may_not_own_for_others_imports_his_own(
-    open_folder: Path, owner: int
-) -> None:
-    with tarfile.open(open_folder / "layer.tar", "w") as layer:
-        for name in ("folder/file", "folder/.wh.gone"):
-            layer.addfile(archived(name, owner))
-    done = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", AS_NOBODY, "checkpoints", "import", str(open_folder / "layer.tar"),
-        "-w", str(open_folder), "-o", "json",
-        env={"PATH": os.defpath, "HOME": str(open_folder), "TMPDIR": str(open_folder)},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, said = await done.communicate()
-    if owner == NOBODY:
-        assert done.returncode == 0, said
-        assert json.loads(out)["entries"] == 4
-    else:
-        assert done.returncode == 1
-        assert b"'folder/file' could not be unpacked: Operation not permitted" in said
-        assert b"run this as root" in said
-
-
-def archived(name: str, owner: int) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.uid = info.gid = owner
-    return info
-
-
-async def test_nothing_follows_the_final_generation(
-    studios: Studios, work: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "mine").mkdir()
-    saved = await read(studios, "save", tmp_path / "mine", "-w", work, "--final")
-    arguments = ("save", str(tmp_path / "mine"), "-w", str(work))
-    done = await studios("checkpoints", *arguments, "--checkpoint", saved["checkpointId"])
-    assert done.exit_code == 1
-    assert "has its final generation: continue it under another id" in done.stderr
-
-
 async def test_lists_are_printed_as_they_come(
     studios: Studios, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,7 +173,7 @@ async def test_a_lost_format_is_named_and_laid_down_anew(
     assert "holds no data: delete what is there of it" in done.stderr
     path.unlink(missing_ok=True)
     (tmp_path / "mine").mkdir()
-    await read(studios, "save", tmp_path / "mine", "-w", work)
+    await read(studios, "write", tmp_path / "mine", "-w", work)
     assert (await read(studios, "verify", "-w", work))["sound"]
 
 

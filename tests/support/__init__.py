@@ -47,6 +47,7 @@ The agent:
 
 The checkpoint store:
 - `trees`               a store of nodes, entries of all kinds, small nodes
+- `checkpoint_commands` work directories for `studios checkpoints`
 - `checkpoint_rig`      repositories, read back; and what a folder really holds
 - `collecting_store`    a store with a clock of its own
 - `packed`              generations put together by hand, however odd

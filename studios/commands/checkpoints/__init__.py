@@ -7,7 +7,7 @@
 - `looking`   scan, ls, cat, diff, stats
 - `checking`  verify
 - `getting`   restore, restore-file
-- `saving`    save
+- `writing`   write
 - `layers`    export, import
 - `collecting` collect, delete
 - `logs`      what libraries log meanwhile

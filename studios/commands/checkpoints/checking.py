@@ -141,7 +141,7 @@ def _print(surroundings: Surroundings, found: Verified) -> None:
     if any(damage.key == names.FORMAT for damage in found.damages):
         surroundings.say(
             f"{names.FORMAT} holds no data: delete what is there of it, and the next "
-            "`studios checkpoints save` lays it down anew."
+            "`studios checkpoints write` lays it down anew."
         )
     for losses in found.losses:
         if losses.count > len(losses.named):

@@ -10,7 +10,7 @@ from studios.commands.checkpoints.getting import restore_command, restore_file
 from studios.commands.checkpoints.layers import export_command, import_command
 from studios.commands.checkpoints.logs import warnings_only
 from studios.commands.checkpoints.looking import cat, diff_command, ls, scan, stats
-from studios.commands.checkpoints.saving import save_command
+from studios.commands.checkpoints.writing import write_command
 from studios.surroundings import Surroundings, pass_surroundings
 
 EPILOG = """\b
@@ -26,12 +26,12 @@ A bucket's credentials are those that the environment or this machine has.
 @click.group(epilog=EPILOG)
 @pass_surroundings
 def checkpoints(surroundings: Surroundings) -> None:
-    """Look into a work directory's checkpoints, check them, get files back, and save folders."""
+    """Look into a work directory's checkpoints, check them, get files back, write folders to it."""
     click.get_current_context().with_resource(warnings_only(surroundings.err))
 
 
 for command in (
     scan, ls, cat, diff_command, stats, verify_command, restore_command, restore_file,
-    save_command, export_command, import_command, collect_command, delete_command,
+    write_command, export_command, import_command, collect_command, delete_command,
 ):  # fmt: skip
     checkpoints.add_command(command)

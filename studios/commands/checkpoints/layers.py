@@ -23,8 +23,8 @@ from studios.commands.checkpoints.opening import (
     single_writer_option,
     work_directory_option,
 )
-from studios.commands.checkpoints.saving import BY_HAND, say_saved
 from studios.commands.checkpoints.shown import show_bytes, text
+from studios.commands.checkpoints.writing import BY_HAND, say_written
 from studios.commands.options import awaited
 from studios.failures import CommandError
 from studios.output import format_option, print_json, print_sheet
@@ -146,13 +146,13 @@ async def import_command(
             writer = await Writer.open(
                 repository, new_checkpoint_id(repository.rng), run_number=BY_HAND, image=image
             )
-            with bar(surroundings.err, "Saving", entries) as note:
+            with bar(surroundings.err, "Writing", entries) as note:
 
                 def progress(state: Written) -> None:
                     note(state.entries)
 
                 record = await writer.write(folder, final=True, progress=progress)
-    say_saved(surroundings, record, output)
+    say_written(surroundings, record, output)
 
 
 def _unpack(file: Path, folder: Path, note: Note) -> int:

@@ -1,4 +1,4 @@
-"""`save`: a folder as a generation, by hand."""
+"""`write`: a folder as a generation, by hand."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BY_HAND = 0
 """The run number of what no session writes; theirs begin with 1."""
 
 
-class Saved(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Written(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A generation that was committed, for scripts."""
 
     checkpoint_id: str
@@ -47,7 +47,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     torn: int
 
     @classmethod
-    def of(cls, record: Record) -> Saved:
+    def of(cls, record: Record) -> Written:
         assert record.tree is not None
         return cls(
             checkpoint_id=record.checkpoint_id,
@@ -60,7 +60,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         )
 
 
-@click.command("save")
+@click.command("write")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "--checkpoint",
@@ -75,7 +75,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 @format_option
 @pass_surroundings
 @awaited
-async def save_command(
+async def write_command(
     surroundings: Surroundings,
     *,
     folder: Path,
@@ -86,7 +86,7 @@ async def save_command(
     work_directory: WorkDirectory,
     output: str,
 ) -> None:
-    """Save FOLDER, as it is, as a checkpoint's next generation, and print the checkpoint's id.
+    """Write FOLDER, as it is, as a checkpoint's next generation, and print the checkpoint's id.
 
     Only what is not stored yet is written. Needs the rights to read all that is in the folder.
     """
@@ -95,7 +95,7 @@ async def save_command(
     ) as repository:
         checkpoint_id = await _checkpoint(repository, wanted)
         writer = await Writer.open(repository, checkpoint_id, run_number=BY_HAND, image=image)
-        with bar(surroundings.err, "Saving", None) as note:
+        with bar(surroundings.err, "Writing", None) as note:
 
             def progress(state: Progress) -> None:
                 note(state.entries)
@@ -107,22 +107,22 @@ async def save_command(
                 raise CommandError(
                     f"{where} can't be read: {error.strerror}. Run this as root, who may read all."
                 ) from error
-    say_saved(surroundings, record, output)
+    say_written(surroundings, record, output)
 
 
-def say_saved(surroundings: Surroundings, record: Record, output: str) -> None:
+def say_written(surroundings: Surroundings, record: Record, output: str) -> None:
     """Print what was committed."""
-    saved = Saved.of(record)
+    written = Written.of(record)
     if output == "json":
-        print_json(surroundings.out, saved)
+        print_json(surroundings.out, written)
         return
-    surroundings.out.print(saved.checkpoint_id)
+    surroundings.out.print(written.checkpoint_id)
     surroundings.say(
-        f"Saved generation {saved.generation}: {saved.entries} entries, "
-        f"{show_bytes(saved.file_bytes)}; {show_bytes(saved.added_bytes)} were added to the store."
+        f"Wrote generation {written.generation}: {written.entries} entries, "
+        f"{show_bytes(written.file_bytes)}; {show_bytes(written.added_bytes)} of it were new."
     )
-    if saved.torn:
-        surroundings.say(f"{saved.torn} files changed while they were read: save again.")
+    if written.torn:
+        surroundings.say(f"{written.torn} files changed while they were read: write again.")
 
 
 async def _checkpoint(repository: Repository, wanted: str | None) -> CheckpointId:
