@@ -36,7 +36,7 @@ class Restore(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Collect(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Collect as often as it takes until nothing more becomes of it."""
+    """End the checkpoint, and collect until nothing more becomes of it."""
 
     where: Where
 

@@ -139,7 +139,9 @@ def _in_short(samples: Samples, store: Store, name: str) -> str:
     took = {
         (step, tool): costs[-1].seconds
         for (where, step, tool), costs in samples.costs.items()
-        if where == store.name and (tool == name or (name == OURS and tool.startswith(OURS)))
+        if where == store.name
+        and step != COLLECTED  # which is in the first round only
+        and (tool == name or (name == OURS and tool.startswith(OURS)))
     }
     figures = ", ".join(f"{step} {seconds:.2f} s" for (step, _), seconds in took.items())
     return f"{name:9} {figures}, {samples.sizes[store.name, FIRST, name] / 1e6:.0f} MB"

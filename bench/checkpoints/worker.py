@@ -33,13 +33,13 @@ from bench.checkpoints.messages import (
     Write,
 )
 from bench.processes import peak_bytes
-from checkpoints.collecting.collector import collect
-from checkpoints.collecting.settings import settings_while_nobody_writes
+from checkpoints.collecting.collector import collect_while_nobody_writes
 from checkpoints.format.ids import CheckpointId
 from checkpoints.reading.restore import restore
 from checkpoints.repository import Repository
 from checkpoints.storage.opening import open_storage, reliable
 from checkpoints.storage.urls import Access, parse_location
+from checkpoints.writing.sealing import seal
 from checkpoints.writing.writer import Writer
 from common import log
 from common.clock import SystemClock
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from checkpoints.tree.tree import Tree
 
 CHECKPOINT = CheckpointId("00000000000000c1")
-_COLLECTIONS_MAX = 8
 _BILLION = 1_000_000_000
 _DECODER: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
@@ -136,12 +135,9 @@ async def _newest(repository: Repository) -> Record:
 
 
 async def _collect(repository: Repository) -> None:
-    """Collect until nothing more comes of it, as days of collections would."""
-    for _ in range(_COLLECTIONS_MAX):
-        found = await collect(repository, settings_while_nobody_writes())
-        if not (found.announced_packs or found.deleted_packs or found.rewritten_packs):
-            return
-    raise AssertionError("there is no end to collecting")
+    """Do what days of collections would, after nobody writes any more."""
+    await seal(repository, CHECKPOINT, run_number=2)
+    await collect_while_nobody_writes(repository)
 
 
 def _count_all(tree: Tree) -> int:
