@@ -17,6 +17,7 @@ By people:
 - `busy`          which checkpoints somebody may still be writing to
 
 What is decided (pure):
+- `decision`      all of it
 - `keeping`       which records go
 - `doom`          which packs and indexes are announced, and which go
 - `candidates`    which packs are worth rewriting

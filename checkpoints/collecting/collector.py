@@ -18,11 +18,10 @@ import structlog
 
 from checkpoints.collecting import execution
 from checkpoints.collecting.busy import check_nobody_writes
-from checkpoints.collecting.candidates import choose
-from checkpoints.collecting.doom import Situation, doom, next_at
+from checkpoints.collecting.decision import decide
+from checkpoints.collecting.doom import Situation
 from checkpoints.collecting.folding import fold
 from checkpoints.collecting.interruptible import Interruptible
-from checkpoints.collecting.keeping import superfluous
 from checkpoints.collecting.listing import (
     findings_before,
     list_collections,
@@ -159,27 +158,24 @@ class _Collection:
             needed_indexes=marking.needed_indexes,
             before=before,
         )
-        plan = doom(situation, settings)
-        self._count(situation, plan, survey, marking)
-        found.problems += [problem] if problem else []
-        superseded = [
-            superfluous(records, self._began, settings)
-            for records in survey.by_checkpoint().values()
-        ]
-        written = {pack.pack_id for index in moved.values() for pack in index.packs}
-        candidates = choose(situation, plan, marking.marks, written, settings)
+        found.problems += [*survey.problems, *([problem] if problem else [])]
+        found.is_blocked = not survey.is_complete
+        checkpoints = survey.by_checkpoint()
+        decision = await self._thread.run(
+            lambda: decide(situation, checkpoints, marking.marks, moved, settings)
+        )
+        decision.describe(found)
         if self._dry_run:
-            found.rewritten_packs = len(candidates)
-            found.rewritten_bytes = sum(each.object_bytes for each in candidates)
-            found.deleted_records = sum(map(len, superseded))
+            decision.foretell(found)
             return
+        plan = decision.doom
         if not found.is_blocked:
             await self._free(situation, plan)
             old = collections | await list_probes(storage)
             await execution.tidy_up(self._removal, old, self._began, settings)
-        found.deleted_records = await execution.drop_records(self._removal, superseded)
+        found.deleted_records = await execution.drop_records(self._removal, decision.superseded)
         if not found.is_blocked and not self._is_too_late():
-            await self._rewrite(candidates, marking.marks)
+            await self._rewrite(decision.candidates, marking.marks)
             found.folded_indexes = await fold(
                 self._repository, moved, marking.marks, indexes_max=settings.moved_indexes_max
             )
@@ -219,23 +215,3 @@ class _Collection:
 
     def _is_too_late(self) -> bool:
         return self._watch.seconds > self._settings.lasts_max.total_seconds()
-
-    def _count(self, situation: Situation, plan: Doom, survey: Survey, marking: Marking) -> None:
-        found, packs = self._found, situation.packs
-        found.checkpoints = len(survey.by_checkpoint())
-        found.generations = survey.generations
-        found.packs = len(packs)
-        found.stored_bytes = sum(pack.object_bytes for pack in packs.values())
-        found.needed_bytes = sum(map(marking.marks.stored_bytes, marking.marks.packs))
-        found.unused_packs = len(plan.findings.packs)
-        found.unused_bytes = sum(packs[each].object_bytes for each in plan.findings.packs)
-        found.waiting_packs = plan.waiting + len(plan.announced)
-        found.is_blocked = not survey.is_complete
-        found.problems += survey.problems
-        found.next_at = next_at(situation, plan, self._settings)
-        if self._dry_run and not found.is_blocked:
-            found.announced_packs = len(plan.announced)
-            found.revived_packs = len(plan.revived)
-            found.deleted_packs = len(plan.deleted_packs)
-            found.deleted_bytes = sum(packs[each].object_bytes for each in plan.deleted_packs)
-            found.deleted_indexes = len(plan.deleted_indexes)

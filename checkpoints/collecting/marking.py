@@ -84,28 +84,29 @@ class Marking:
 
     # ── In the thread ────────────────────────────────────────────────────────
 
-    def mark_chunk(self, chunk: ChunkId, indexes: Sequence[Index]) -> bool:
-        """Mark a chunk where a reader looks for it first; False if it is nowhere."""
-        is_found = False
-        for key, place in self._places(chunk, indexes):
-            if not self._is_there(place):
-                continue
-            self.marks.add(place)
-            if key:
-                self.needed_indexes.add(key)
-            if self._packs is not None:
-                return True
-            is_found = True
-        return is_found
+    def mark_chunks(self, chunks: Sequence[ChunkId], indexes: Sequence[Index]) -> ChunkId | None:
+        """Mark chunks where a reader looks for them first; return one that is nowhere, if any is.
 
-    def _places(self, chunk: ChunkId, indexes: Sequence[Index]) -> Iterator[tuple[str, ChunkPlace]]:
-        """Yield where a chunk may be, in a reader's order; with the name of a moved index."""
-        for key, index in self._moved.items():
-            if (place := index.find(chunk)) is not None:
-                yield key, place
-        for index in indexes:
-            if (place := index.find(chunk)) is not None:
-                yield "", place
+        Comes by every chunk of every generation, so it calls as little as it can.
+        """
+        places = [*self._moved.items(), *(("", index) for index in indexes)]
+        add, is_there, is_enough = self.marks.add, self._is_there, self._packs is not None
+        lost = None
+        for chunk in chunks:
+            is_found = False
+            for key, index in places:
+                place = index.find(chunk)
+                if place is None or not is_there(place):
+                    continue
+                add(place)
+                is_found = True
+                if key:
+                    self.needed_indexes.add(key)
+                if is_enough:
+                    break
+            if not is_found:
+                lost = lost or chunk
+        return lost
 
     def mark_everything(self, indexes: Sequence[Index]) -> None:
         """Mark all chunks of some indexes, wherever they are."""
@@ -167,7 +168,7 @@ class _Walk:
             if field is None or self._marking.is_done(field.root_id, self._places):
                 continue
             tree = Tree(field.root_id, self._fetch)  # with no cache that knows nodes from before
-            self._mark(field.root_id)
+            self._mark([field.root_id])
             try:
                 node = tree.root_node
             except DamagedError as error:
@@ -193,7 +194,7 @@ class _Walk:
         for batch in self._batches(node):
             self._read_ahead(batch)
             for child in batch:
-                self._mark(child.chunk_id)
+                self._mark([child.chunk_id])
                 try:
                     below = tree.read(child, node.level - 1, keep=False)
                 except DamagedError as error:
@@ -223,20 +224,19 @@ class _Walk:
     def _leaf(self, node: Node) -> bool:
         try:
             found = node.chunks()
-            for chunk in found.chunk_ids:
-                self._mark(chunk)
+            self._mark(found.chunk_ids)
             for content in found.long_lists:
-                for extent in extents_of(content, self._fetch):
-                    if extent.chunk_id is not None:
-                        self._mark(extent.chunk_id)
+                extents = extents_of(content, self._fetch)
+                self._mark([each.chunk_id for each in extents if each.chunk_id is not None])
         except DamagedError as error:
             self._wrong(str(error))
             return False
         return True
 
-    def _mark(self, chunk: ChunkId) -> None:
-        if not self._marking.mark_chunk(chunk, self._indexes):
-            self._wrong(f"chunk {chunk.hex()} is nowhere")
+    def _mark(self, chunks: Sequence[ChunkId]) -> None:
+        lost = self._marking.mark_chunks(chunks, self._indexes)
+        if lost is not None:
+            self._wrong(f"chunk {lost.hex()} is nowhere")
 
     def _wrong(self, problem: str) -> None:
         self.problem = self.problem or problem

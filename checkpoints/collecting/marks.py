@@ -69,4 +69,5 @@ class Marks:
 
     def stored_bytes(self, pack_id: PackId) -> int:
         """Return how many bytes of a pack are needed."""
-        return sum(stretch.stored_bytes for stretch in self.stretches(pack_id))
+        rows = set(self._packs.get(pack_id, ()))
+        return sum([row >> _CODEC_BITS & (1 << _LENGTH_BITS) - 1 for row in rows])

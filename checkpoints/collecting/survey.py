@@ -46,10 +46,6 @@ class Survey:
         self._seen: dict[Place, Seen] = {}
         self._gone: set[Place] = set()
 
-    @property
-    def generations(self) -> int:
-        return sum(each.state is not State.SEAL for each in self._seen.values())
-
     def by_checkpoint(self) -> dict[CheckpointId, list[Seen]]:
         """Return all records that are there, by checkpoint."""
         found: dict[CheckpointId, list[Seen]] = {}

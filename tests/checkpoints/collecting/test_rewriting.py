@@ -16,6 +16,9 @@ from checkpoints.collecting.collector import collect, collect_while_nobody_write
 from checkpoints.collecting.settings import Settings
 from checkpoints.format import names
 from checkpoints.format.damage import DamagedError
+from checkpoints.format.ids import Generation
+from checkpoints.format.index import name_of, named
+from checkpoints.format.names import Place
 from checkpoints.format.pack import PackKind
 from checkpoints.reading.verify import verify
 from checkpoints.tree.entry import Extents
@@ -131,12 +134,13 @@ async def test_a_collection_with_rewriting_may_end_after_any_operation(
             await one.write(folder)
         assert one.previous is not None
         expected.append((one.previous, seen(folder)))
-    left = await store.get(f"index/{OTHER}/0000000001")
+    left = Place(OTHER, Generation(99))
+    index = await store.get(f"index/{OTHER}/0000000001")
     for hours in (2, 22, 4, 24 * 7):
         await collect(found, settings)
         clock.pass_by(hours=hours)
         if hours == 2:  # found once, by the last of these
-            await store.put_new(f"index/{OTHER}/0000000099", left)
+            await store.put_new(names.index(left), named(index, name_of(left)))
     assert len(await keys_in(store, names.TOMBSTONES)) == 4
     outcome = None
     changes = 0
