@@ -11,7 +11,7 @@ from checkpoints.format.damage import DamagedError
 from checkpoints.reading.attributes import give_to_open
 from checkpoints.reading.failures import translated
 from checkpoints.reading.folders import Folders
-from checkpoints.reading.making import CREATE_FLAGS, UNFINISHED_MODE
+from checkpoints.reading.making import CREATE_FLAGS, created_mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ class Contents:
         file = piece.file
         at = folders.open(file.folder)
         if not file.is_made:
-            fd = os.open(file.name, CREATE_FLAGS, UNFINISHED_MODE, dir_fd=at)
+            fd = os.open(file.name, CREATE_FLAGS, created_mode(file.entry), dir_fd=at)
             try:
                 _write_all(fd, raw, 0)
                 give_to_open(fd, file.entry)

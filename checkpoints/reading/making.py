@@ -129,7 +129,8 @@ def _make_file(at: int, folder: bytes, name: bytes, entry: Entry) -> File | None
     content = entry.content
     if isinstance(content, Extents) and _is_one_chunk(content) and not entry.several_names:
         return File(folder, name, entry, is_made=False)
-    fd = os.open(name, CREATE_FLAGS, UNFINISHED_MODE, dir_fd=at)
+    mode = created_mode(entry) if isinstance(content, Inline) else UNFINISHED_MODE
+    fd = os.open(name, CREATE_FLAGS, mode, dir_fd=at)
     try:
         if isinstance(content, Inline):
             if content.data:
@@ -141,6 +142,15 @@ def _make_file(at: int, folder: bytes, name: bytes, entry: Entry) -> File | None
     finally:
         os.close(fd)
     return None
+
+
+def created_mode(entry: Entry) -> int:
+    """Return what a file is made with that is complete before it is closed.
+
+    It spares a change of the mode mostly. Setuid comes with the owner; without a right to write,
+    who makes a file may write to it all the same.
+    """
+    return entry.mode & 0o777
 
 
 def _is_one_chunk(content: Extents) -> bool:
