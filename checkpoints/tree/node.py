@@ -233,8 +233,6 @@ class Node:
     @_naming_the_node
     def entries(self, low: int, high: int) -> list[tuple[Key, Entry]]:
         """Return some of a leaf's entries with their keys, or raise DamagedError."""
-        if low >= high:
-            return []
         data = self._data
         return [
             (key, decode(data, at + 2 + len(key), end))
@@ -246,8 +244,6 @@ class Node:
     @_naming_the_node
     def stamps(self, low: int, high: int) -> Sequence[Stamp]:
         """Return what tells whether some of a leaf's entries are unchanged, or DamagedError."""
-        if low >= high:
-            return []
         return stamps_in(self._data, self.keys(low, high), self._bounds(low, high))
 
     @_naming_the_node

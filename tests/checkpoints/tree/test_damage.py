@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from checkpoints.format.damage import DamagedChunkError, DamagedError
 from checkpoints.tree.builder import Builder
 from checkpoints.tree.keys import ROOT_KEY, Key, key_of
-from checkpoints.tree.node import Node
+from checkpoints.tree.node import NODE_BYTES_MAX, Node
 from checkpoints.tree.tree import Tree
 from tests.support.trees import KEYS, MODELS, ROOT, NodeStore, small_nodes
 
@@ -174,6 +174,20 @@ def test_a_node_that_isnt_what_the_one_above_says_is_damage(wrong: dict[str, obj
     root = above.finish()
     with pytest.raises(DamagedError, match="not what was referred to"):
         store.tree(root).lookup(b"m")
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"), [("raw_bytes", 0), ("raw_bytes", NODE_BYTES_MAX + 1), ("entries", 0)]
+)
+def test_a_child_that_no_node_can_be_is_damage(field: str, wrong: int) -> None:
+    store = NodeStore()
+    above = Builder(store.put, level=1)
+    above.add_child(msgspec.structs.replace(store.built({ROOT_KEY: ROOT}), **{field: wrong}))
+    above.add_child(msgspec.structs.replace(store.built({ROOT_KEY: ROOT}), key=key_of(b"m")))
+    root = above.finish()
+    with pytest.raises(DamagedChunkError, match="no node") as caught:
+        store.tree(root).lookup(b"a")
+    assert caught.value.chunk_id == root.chunk_id
 
 
 def test_a_node_of_another_level_is_damage() -> None:

@@ -17,6 +17,7 @@ from checkpoints.tree.entry import (
     ATTRIBUTES_BYTES_MAX,
     DELETION,
     ENTRY_BYTES_MAX,
+    VOLUMES,
     Device,
     Entry,
     Extents,
@@ -27,6 +28,7 @@ from checkpoints.tree.entry import (
     Target,
     deletion,
     inode_of,
+    volume_of,
 )
 from checkpoints.tree.entry_bytes import decode, encode, file_bytes_at
 from checkpoints.tree.extents import Extent, encode_references
@@ -248,3 +250,10 @@ def test_chunks_of_an_entry_are_those_it_names() -> None:
     assert Entry(kind=Kind.FILE, content=mixed).chunks() == [CHUNK]
     assert MOVED.chunks() == [CHUNK]
     assert SMALL.chunks() == FOLDER.chunks() == []
+
+
+def test_inodes_of_volumes_come_apart_again_and_those_too_large_are_refused() -> None:
+    assert inode_of(3, 257) == 3 << 48 | 257
+    assert volume_of(inode_of(VOLUMES - 1, (1 << 48) - 1)) == VOLUMES - 1
+    with pytest.raises(RefusedError, match=str(1 << 48)):
+        inode_of(0, 1 << 48)
