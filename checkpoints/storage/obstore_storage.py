@@ -56,9 +56,9 @@ class ObstoreStorage:
         self._store = store
         self._has_suffixes = has_suffixes
         self._has_ranges = has_ranges
-        self._whole_objects = WholeObjects(self._read)
-        # One of its own: those of the event loop may all wait for what is to be copied here.
-        self._copying = Threads(1, "obstore-copying")
+        # One of its own: those of the event loop may all wait for what is to be done here.
+        self._threads = Threads(1, "obstore-storage")
+        self._whole_objects = WholeObjects(self._read, self._threads)
 
     @property
     def has_ranges(self) -> bool:
@@ -70,7 +70,7 @@ class ObstoreStorage:
         whole = await self._read(key)
         if len(whole) <= COPIED_AT_ONCE:
             return bytes(whole)
-        return await self._copying.run(_copied, whole)
+        return await self._threads.run(_copied, whole)
 
     async def get_range(self, key: str, start: int, length: int) -> Part:
         check_key(key)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import os
 
 import pytest
+import zstandard
 from hypothesis import given, strategies as st
 
-from checkpoints.format.codec import CHUNK_BYTES_MAX, SAMPLE_BYTES, Codec, decode, encode
+from checkpoints.format.codec import (
+    CHUNK_BYTES_MAX,
+    SAMPLE_BYTES,
+    Codec,
+    decode,
+    decode_in_place,
+    encode,
+)
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import ChunkId, chunk_id
 
@@ -26,6 +34,16 @@ def test_what_compresses_is_compressed_and_what_does_not_costs_nothing_more() ->
     assert encode(noise) == (Codec.RAW, noise)
 
 
+def test_what_is_stored_raw_is_checked_where_it_is() -> None:
+    pack = os.urandom(1000)
+    stored = memoryview(pack)[100:200]
+    found = decode_in_place(stored, Codec.RAW, raw_bytes=100, expected=chunk_id(stored))
+    assert isinstance(found, memoryview)
+    assert found.obj is pack
+    with pytest.raises(DamagedError, match="other content"):
+        decode_in_place(stored, Codec.RAW, raw_bytes=100, expected=ChunkId(bytes(32)))
+
+
 def test_the_middle_decides_for_a_large_chunk() -> None:
     """A video has a header that compresses well."""
     half = (1_000_000 - SAMPLE_BYTES) // 2
@@ -42,6 +60,30 @@ def test_a_flipped_bit_never_gives_other_content(raw: bytes, choose: st.DataObje
     except DamagedError:
         return
     assert found == raw  # a bit of the frame's header that says nothing
+
+
+def test_no_flipped_bit_of_a_frame_gives_other_content_or_asks_for_more_memory() -> None:
+    """A bit of the header can make it claim any length, for which room would be made first."""
+    raw = b"hello, " * 500
+    how, stored = encode(raw)
+    assert how is Codec.ZSTD
+    for bit in range(8 * len(stored)):
+        flipped = bytearray(stored)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            found = decode(bytes(flipped), how, raw_bytes=len(raw), expected=chunk_id(raw))
+        except DamagedError:
+            continue
+        assert found == raw
+
+
+def test_a_frame_that_doesnt_say_its_length_is_as_good() -> None:
+    raw = b"hello, " * 500
+    compressor = zstandard.ZstdCompressor(write_content_size=False)
+    stored = compressor.compress(raw)
+    assert decode(stored, Codec.ZSTD, raw_bytes=len(raw), expected=chunk_id(raw)) == raw
+    with pytest.raises(DamagedError, match="decompressed"):
+        decode(stored, Codec.ZSTD, raw_bytes=len(raw) - 1, expected=chunk_id(raw))
 
 
 @pytest.mark.parametrize("codec", [2, 255])

@@ -36,3 +36,9 @@ def test_a_gap_is_read_only_where_it_is_cheaper() -> None:
         Span(0, 30, (0, 1)),
         Span(41, 10, (2,)),
     ]
+
+
+def test_what_is_cut_out_is_not_copied() -> None:
+    content = bytes(100)
+    (view,) = cut([Range(30, 5)], [(Span(20, 20, (0,)), memoryview(content)[20:40])])
+    assert view.obj is content

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+import obstore
 import pytest
 
+from checkpoints.reading.restore import restore
+from checkpoints.repository import Repository
 from checkpoints.storage.failures import (
     AlreadyThereError,
     NotPermittedError,
@@ -25,6 +30,7 @@ from checkpoints.storage.opening import reliable
 from checkpoints.storage.probe import Abilities, probe
 from checkpoints.storage.retrying import RetryPolicy
 from checkpoints.storage.storage import Range
+from tests.support.checkpoint_rig import writer
 from tests.support.faulty_s3 import Answer, FaultyS3, Silence, Truncation, faulty_s3
 from tests.support.hurried_clock import HurriedClock
 from tests.support.s3_servers import SECRET_KEY, open_bucket, rclone_server
@@ -79,6 +85,15 @@ async def test_ranges_that_lie_together_are_one_request(s3: FaultyS3, faulty: St
     s3.requests.clear()
     await faulty.get_ranges("a/b", [Range(0, 10), Range(500, 10), Range(90_000, 10)])
     assert [headers["Range"] for _, _, headers in s3.requests] == ["bytes=0-90009"]
+
+
+async def test_what_was_read_together_is_one_piece_of_memory(faulty: Storage) -> None:
+    await faulty.put_new("a/b", CONTENT)
+    one, two = await faulty.get_ranges("a/b", [Range(0, 10), Range(500, 10)])
+    assert isinstance(one, memoryview)
+    assert isinstance(two, memoryview)
+    assert one.obj is two.obj
+    assert isinstance(await faulty.get_range("a/b", 7, 1000), memoryview)
 
 
 CREATIONS: list[tuple[Answer, type[StorageError]]] = [
@@ -267,3 +282,53 @@ async def test_it_serves_a_single_writer(rclone: tuple[str, Path]) -> None:
     await storage.delete("packs/aa/one")
     with pytest.raises(NotThereError):
         await storage.get("packs/aa/one")
+
+
+async def test_reading_there_costs_each_pack_once_or_twice(
+    rclone: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is asked for many nodes of a tree and many chunks, and gives only whole packs."""
+    source = tmp_path / "source"
+    fill(source)
+
+    async def repository() -> Repository:
+        return await Repository.open(
+            await open_bucket(rclone[0], path="packs"),
+            create=True,
+            single_writer=True,
+            clock=HurriedClock(),
+            rng=random.Random(1),
+        )
+
+    record = await (await writer(await repository())).write(source)
+    reads = Counter[str]()
+    get = obstore.get_async
+
+    def count(store: Any, path: str, **kwargs: Any) -> Any:
+        reads[path] += 1
+        return get(store, path, **kwargs)
+
+    monkeypatch.setattr(obstore, "get_async", count)
+    found = await repository()
+    tree = found.tree(record, await found.chunks(record))
+    reads.clear()
+    assert await asyncio.to_thread(lambda: sum(1 for _ in tree.walk())) == FILES + 1
+    (nodes,) = reads
+    assert reads[nodes] <= 3, "the first one learns that there are no ranges"
+
+    await restore(found, record, tmp_path / "restored")
+    assert len(reads) > 3
+    assert max(reads.values()) <= 3
+    assert max(times for key, times in reads.items() if key.startswith("packs/")) <= 2
+
+
+FILES = 1500
+
+
+def fill(folder: Path) -> None:
+    """Make a tree of many nodes, and content of several packs."""
+    folder.mkdir()
+    rng = random.Random(1)
+    for number in range(FILES):
+        size = 1 << 20 if number % 75 == 0 else 100
+        (folder / f"file{number}").write_bytes(rng.randbytes(size))

@@ -11,6 +11,7 @@ import pytest
 from checkpoints.storage.failures import StorageAwayError, StorageBrokenError
 from checkpoints.storage.storage import Range
 from checkpoints.storage.whole_objects import READS_AT_ONCE, WholeObjects
+from common.threads import Threads
 
 OBJECT_BYTES = 1000
 HELD_MAX = 2
@@ -28,7 +29,8 @@ class Shop:
         self.waiting: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.is_slow = False
         self.is_away = False
-        self.whole = WholeObjects(self.read, bytes_max=HELD_MAX * OBJECT_BYTES)
+        threads = Threads(1, "test")
+        self.whole = WholeObjects(self.read, threads, bytes_max=HELD_MAX * OBJECT_BYTES)
 
     async def read(self, key: str) -> memoryview:
         self.reads[key] += 1
@@ -109,7 +111,7 @@ async def test_few_are_read_at_once(shop: Shop) -> None:
     assert shop.reads == dict.fromkeys(keys, 1)
 
 
-async def test_who_asks_again_gets_it_from_the_store(shop: Shop) -> None:
+async def test_who_asks_again_gets_it_from_the_store_until_it_is_the_same(shop: Shop) -> None:
     good = shop.objects["a"]
     shop.objects["a"] = bytes(OBJECT_BYTES)
     await shop.part("a", 0)
@@ -119,6 +121,11 @@ async def test_who_asks_again_gets_it_from_the_store(shop: Shop) -> None:
     assert shop.reads["a"] == 2
     await shop.whole.suffix("a", 64)
     assert await shop.whole.suffix("a", 64) == good[-64:]
+    assert shop.reads["a"] == 3
+    for _ in range(10):
+        await shop.part("a", 0)
+        await shop.part("a", 10)
+        await shop.whole.suffix("a", 64)
     assert shop.reads["a"] == 3
 
 
