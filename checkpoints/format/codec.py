@@ -26,6 +26,7 @@ SAMPLE_BYTES = 64 * 1024
 WORTHWHILE_RATIO = 1.05
 """A sample that shrinks less is stored raw: media and archives cost no time then."""
 _TINY_BYTES = 64  # a frame's own bytes cost more than it saves
+_NOT_SAID = -1  # what a frame answers that doesn't know its length
 
 
 class Codec(IntEnum):
@@ -80,6 +81,9 @@ def _decompressed(stored: bytes | memoryview, raw_bytes: int) -> bytes:
     if raw_bytes > CHUNK_BYTES_MAX:
         raise DamagedError(f"a chunk claims {raw_bytes} bytes")
     try:
+        claimed = zstandard.frame_content_size(stored)
+        if claimed not in {raw_bytes, _NOT_SAID}:
+            raise DamagedError(f"a chunk of {raw_bytes} bytes claims {claimed}")
         return _decompressor().decompress(stored, max_output_size=raw_bytes)
     except zstandard.ZstdError as error:
         raise DamagedError(f"a chunk can't be decompressed: {error}") from None
