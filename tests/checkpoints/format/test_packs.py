@@ -81,3 +81,28 @@ def test_chunks_that_overlap_are_damage() -> None:
     data = raw + raw + pack.footer(PackKind.DATA, PACK_ID, entries)
     with pytest.raises(DamagedError):
         table_of(data)
+
+
+def test_a_trailer_of_something_else_is_damage() -> None:
+    data, _ = packed([b"content"])
+    good = data[-TRAILER_BYTES:]
+    assert good[:6] == b"STPK\1\1"
+    for wrong, problem in (
+        (good[1:], "shorter"),
+        (b"PACK" + good[4:], "no pack"),
+        (good[:4] + b"\2" + good[5:], "version 2"),
+        (good[:5] + b"\3" + good[6:], "unknown kind 3"),
+        (good[:8] + b"\xff\xff\xff\x7f" + good[12:], "larger"),
+    ):
+        with pytest.raises(DamagedError, match=problem):
+            pack.parse_trailer(wrong, PACK_ID)
+
+
+def test_chunks_that_end_before_the_table_are_damage() -> None:
+    raw = b"content"
+    footer = pack.footer(PackKind.DATA, PACK_ID, [PackEntry(chunk_id(raw), 0, 7, 7, 0)])
+    table, trailer = footer[:-TRAILER_BYTES], bytearray(footer[-TRAILER_BYTES:])
+    assert trailer[12:16] == b"\7\0\0\0"
+    trailer[12] = 9
+    with pytest.raises(DamagedError, match="don't end where"):
+        table_of(raw + b"\0\0" + table + bytes(trailer))
