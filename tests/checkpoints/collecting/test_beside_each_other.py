@@ -14,7 +14,7 @@ from checkpoints.collecting.collector import collect
 from checkpoints.collecting.settings import Settings
 from checkpoints.format import names
 from checkpoints.reading.verify import verify
-from tests.support.checkpoint_rig import fill, read_back, seen, writer
+from tests.support.checkpoint_rig import OTHER, fill, read_back, seen, writer
 from tests.support.collecting_store import keys_in, packs_in, repository_in
 from tests.support.faulty_store import FaultyStore
 
@@ -62,6 +62,41 @@ async def test_a_needed_pack_with_an_old_tombstone_is_rewritten_and_goes_with_it
     assert not old & await packs_in(store)
     assert not await keys_in(store, names.TOMBSTONES)
     assert await read_back(await repository_in(store, clock), record) == seen(tmp_path)
+
+
+async def test_a_tombstone_that_another_took_away_meanwhile_protects_its_pack(
+    store: AgingStore, clock: Calendar, tmp_path: Path
+) -> None:
+    """Between the listing that a collection goes by, and its deletions."""
+    taking = _TakesTombstones(store)
+    found = await repository_in(taking, clock)
+    one = await writer(found)
+    for seed in range(4):
+        fill(tmp_path, seed)
+        await one.write(tmp_path)
+    for hours in (24, 4, 24):
+        await collect(found)
+        clock.pass_by(hours=hours)
+    packs = await packs_in(store)
+    taking.is_taking = True
+    assert not (await collect(found)).deleted_packs
+    assert await packs_in(store) == packs
+
+
+async def test_what_two_running_checkpoints_store_each_for_itself_is_kept_for_both(
+    found: Repository, store: AgingStore, clock: Calendar, tmp_path: Path
+) -> None:
+    """Their trees are the same, but each looks only into its own indexes."""
+    one, two = await writer(found), await writer(found, OTHER)
+    fill(tmp_path, 1)
+    first, second = await one.write(tmp_path), await two.write(tmp_path)
+    assert first.tree == second.tree
+    assert len(await packs_in(store)) == 4
+    for _ in range(4):
+        assert not (await collect(found)).unused_packs
+        clock.pass_by(hours=25)
+    for record in (first, second):
+        assert await read_back(await repository_in(store, clock), record) == seen(tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -125,6 +160,18 @@ async def test_a_collection_that_lasts_too_long_deletes_nothing(
 def _filled(folder: Path) -> Path:
     fill(folder, 1)
     return folder
+
+
+class _TakesTombstones(FaultyStore):
+    """Before a collection notes what it found, another takes all tombstones away."""
+
+    is_taking = False
+
+    async def put_new(self, key: str, data: bytes) -> None:
+        if self.is_taking and key.startswith(names.COLLECTIONS):
+            for each in await keys_in(self.inner, names.TOMBSTONES):
+                await self.inner.delete(each)
+        await super().put_new(key, data)
 
 
 class _Shuffled(FaultyStore):

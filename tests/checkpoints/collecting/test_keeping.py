@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
@@ -16,10 +17,11 @@ from checkpoints.collecting.keeping import Seen, State, superfluous
 from checkpoints.collecting.settings import Settings
 from checkpoints.format.ids import Generation
 from checkpoints.format.names import Place
+from checkpoints.reading.verify import verify
 from checkpoints.writing.commit import FencedError
 from checkpoints.writing.sealing import seal
 from checkpoints.writing.writer import Writer
-from tests.support.checkpoint_rig import CHECKPOINT, OTHER, fill, read_back, seen, writer
+from tests.support.checkpoint_rig import CHECKPOINT, OTHER, Thing, fill, read_back, seen, writer
 from tests.support.collecting_store import keys_in, packs_in, repository_in
 from tests.support.faulty_store import Cut, Faults, FaultyStore
 
@@ -132,14 +134,21 @@ async def test_what_was_started_from_a_deleted_checkpoint_keeps_all_it_needs(
     parent = await (await writer(found, OTHER)).write(parents, final=True)
     one = await Writer.open(found, CHECKPOINT, run_number=2, parent=parent)
     await delete_checkpoint(found, OTHER)
+    (volume / "file0").write_bytes(b"over what the base has")
+    record = parent
     for number in range(8):
         (volume / "own").write_bytes(b"%d" % number * 1000)
         record = await one.write(volume)
         clock.pass_by(hours=25)
         assert not (await collect(found)).problems
-        content = {path: thing.content for path, thing in (await read_back(found, record)).items()}
-        for path, thing in seen(parents).items():
-            assert path == b"" or content[path] == thing.content
+    assert record.base is not None
+    base = msgspec.structs.replace(record, tree=record.base)
+    assert _content(await read_back(found, base)) == _content(seen(parents))
+    assert (await verify(found)).is_sound
+
+
+def _content(things: dict[bytes, Thing]) -> dict[bytes, object]:
+    return {path: thing.content for path, thing in things.items()}
 
 
 @pytest.mark.parametrize("operations", range(12))
