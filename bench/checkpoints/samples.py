@@ -25,7 +25,7 @@ MILLION_FIRST = "write 1 000 000 entries"
 MILLION_OPEN = "open it and look up a path"
 MILLION_FOLDER = "list a folder of 200"
 MILLION_ALL = "list all"
-MILLION_UNCHANGED = "nothing changed"
+MILLION_UNCHANGED = "nothing changed of 1 000 000 entries"
 COLLECTED = "collections"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from bench.checkpoints import data, figures, gaps
+from bench.checkpoints import data, figures, gaps, samples as samples_module
 from bench.checkpoints.changes import change
 from bench.checkpoints.costs import Cost
 from bench.checkpoints.facts import count, facts, must_equal
@@ -116,6 +116,12 @@ def test_what_a_tool_does_not_do_has_a_dash() -> None:
 
 def test_the_worst_of_all_rounds_is_what_the_event_loop_is_late() -> None:
     assert f"| {FIRST} | {S3} | 20 | 20 | 300 |" in figures.sections(samples(), 3)[-1]
+
+
+def test_no_two_steps_have_one_name() -> None:
+    steps = [value for name, value in vars(samples_module).items() if name.isupper()]
+    assert UNCHANGED in steps
+    assert len(steps) == len(set(steps))
 
 
 def test_samples_pass_between_processes() -> None:
