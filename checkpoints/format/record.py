@@ -28,6 +28,8 @@ INDEXES_MAX = 16
 """More would be more requests before a reader can begin; a writer merges the smallest."""
 RECORD_BYTES_MAX = 4 * 1024 * 1024
 PREFETCH_MAX = 20_000
+VOLUME_MAX = 0xFFFF
+"""Inodes of entries have 16 bits for it."""
 _DIGEST_DIGITS = 64
 
 
@@ -128,13 +130,17 @@ def parse(data: bytes, expected: Place) -> Record:
 def _problem(record: Record, expected: Place) -> str:
     if record.place != expected:
         return f"is that of {record.place}"
-    if not 1 <= record.generation <= GENERATION_MAX:
-        return f"has the generation {record.generation}"
+    if not 0 <= record.volume <= VOLUME_MAX:
+        return f"has the volume {record.volume}"
+    if record.created_at.tzinfo is None:
+        return "doesn't say in which time zone it was created"
     if (record.tree is None) != (record.kind == "seal"):
         return "has no tree" if record.tree is None else "is a seal with a tree"
     try:
-        for field in (*record.indexes, *((record.parent,) if record.parent else ())):
+        for field in (record, *record.indexes, *((record.parent,) if record.parent else ())):
             parse_checkpoint_id(field.checkpoint_id)
+            if not 1 <= field.generation <= GENERATION_MAX:
+                return f"has the generation {field.generation}"
         for tree in (record.tree, record.base):
             if tree is not None and len(tree.root_id) != CHUNK_ID_BYTES:
                 return "has a tree without a root"

@@ -73,6 +73,12 @@ def test_a_flipped_bit_or_a_cut_is_damage(choose: st.DataObject) -> None:
         ({"tree": {"root": "zz", "rootBytes": 1, "entries": 1, "bytes": 1}}, "is wrong"),
         ({"tree": {"root": "aa", "rootBytes": 1, "entries": 1, "bytes": 1}}, "without a root"),
         ({"indexes": [{"checkpointId": "../../x", "generation": 1}]}, "no checkpoint id"),
+        ({"indexes": [{"checkpointId": "0" * 16, "generation": 0}]}, "has the generation 0"),
+        ({"parent": {"checkpointId": "0" * 16, "generation": 10**10}}, "has the generation"),
+        ({"base": {"root": "aa", "rootBytes": 1, "entries": 1, "bytes": 1}}, "without a root"),
+        ({"volume": 1 << 16}, "has the volume 65536"),
+        ({"volume": -1}, "has the volume -1"),
+        ({"createdAt": "2026-01-01T00:00:00"}, "time zone"),
     ],
 )
 def test_a_record_that_says_something_impossible_is_damage(
