@@ -12,7 +12,7 @@ from checkpoints.format import collection as collection_format, names
 from checkpoints.format.collection import Findings
 from checkpoints.format.damage import DamagedError, DamagedObjectError
 from checkpoints.format.index import Index, name_of_moved
-from checkpoints.storage.failures import NotPermittedError, NotThereError
+from checkpoints.storage.failures import NotPermittedError, NotThereError, StorageUnfitError
 from checkpoints.storage.probe import PROBES
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from checkpoints.format.names import Place
     from checkpoints.format.pack import PackKind
     from checkpoints.storage.storage import Listed, Storage
+
+PROBES_MAX = 3
+"""One may have been tidied up by another collection, if the machine slept for two days."""
 
 _log = structlog.get_logger()
 
@@ -42,18 +45,19 @@ async def store_time(storage: Storage, rng: random.Random) -> datetime:
 
     The collector's own clock may be wrong by days, and an hour would be enough to lose data.
     """
-    key = f"{PROBES}{rng.randbytes(16).hex()}"
-    await storage.put_new(key, b"what time is it?\n")
-    try:
-        times = [found.modified async for found in storage.list(PROBES) if found.key == key]
-    finally:
+    for _ in range(PROBES_MAX):
+        key = f"{PROBES}{rng.randbytes(16).hex()}"
+        await storage.put_new(key, b"what time is it?\n")
         try:
-            await storage.delete(key)
-        except NotPermittedError as error:
-            _log.info("collection_probe_left", key=key, reason=str(error))
-    if not times:
-        raise NotThereError("The store doesn't list what was just created.", key=key)
-    return times[0]
+            times = [found.modified async for found in storage.list(PROBES) if found.key == key]
+        finally:
+            try:
+                await storage.delete(key)
+            except NotPermittedError as error:
+                _log.info("collection_probe_left", key=key, reason=str(error))
+        if times:
+            return times[0]
+    raise StorageUnfitError("The store doesn't list what was just created.", key=PROBES)
 
 
 async def list_tombstones(storage: Storage) -> dict[PackId, datetime]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from checkpoints.collecting.listing import list_tombstones
 from checkpoints.format import names, pack as pack_format
 from checkpoints.format.codec import Codec, decode, encode
 from checkpoints.format.damage import DamagedError
@@ -24,7 +25,6 @@ from checkpoints.format.pack import TRAILER_BYTES, PackKind
 from checkpoints.storage.failures import NotThereError, StorageBrokenError
 from checkpoints.storage.storage import Range
 from checkpoints.writing.pack_writer import PackWriter, Uploads
-from checkpoints.writing.reliance import PacksGoneError, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from checkpoints.format.ids import ChunkId
     from checkpoints.format.pack import PackEntry
     from checkpoints.repository import Repository
+    from checkpoints.storage.storage import Storage
     from checkpoints.writing.pack_writer import ClosedPack
 
 THREADS = 2
@@ -137,11 +138,8 @@ class Rewriting:
         if not packs:
             return
         self.uploads.drain()
-        facts = {pack.facts.pack_id: pack.facts for pack in packs}
-        try:
-            self._thread.wait_for(look(self._repository, facts, None))
-        except PacksGoneError as error:
-            self.problems.append(f"{error} that were written just now: their index is left out.")
+        if not self._thread.wait_for(_are_there(self._storage, packs)):
+            self.problems.append("Packs that were written just now are gone: no index has them")
             return
         builder = IndexBuilder()
         for pack in packs:
@@ -178,6 +176,20 @@ class _Batch:
         for pack in self._packs.values():
             pack.close()
         return [closed for pack in self._packs.values() for closed in pack.closed]
+
+
+async def _are_there(storage: Storage, packs: Sequence[ClosedPack]) -> bool:
+    """Say whether all packs are there whole, and none is announced. A machine may have slept."""
+    announced = await list_tombstones(storage)
+    for pack in packs:
+        facts = pack.facts
+        try:
+            size = await storage.size(names.pack(facts.kind, facts.pack_id))
+        except NotThereError:
+            return False
+        if size != facts.object_bytes or facts.pack_id in announced:
+            return False
+    return True
 
 
 async def _pieces(

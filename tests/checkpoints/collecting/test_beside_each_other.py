@@ -14,6 +14,8 @@ from checkpoints.collecting.collector import collect
 from checkpoints.collecting.settings import Settings
 from checkpoints.format import names
 from checkpoints.reading.verify import verify
+from checkpoints.storage.failures import StorageUnfitError
+from checkpoints.storage.probe import PROBES
 from tests.support.checkpoint_rig import OTHER, fill, read_back, seen, writer
 from tests.support.collecting_store import keys_in, packs_in, repository_in
 from tests.support.faulty_store import FaultyStore
@@ -157,6 +159,20 @@ async def test_a_collection_that_lasts_too_long_deletes_nothing(
     assert (await collect(found)).deleted_packs == 2
 
 
+@pytest.mark.parametrize("times", [1, 9])
+async def test_a_probe_that_another_collection_tidied_up_is_made_again(
+    store: AgingStore, clock: Calendar, times: int
+) -> None:
+    """The machine slept for two days. But a store that never lists what is there is unfit."""
+    found = await repository_in(_LosesProbes(store, times), clock)
+    if times == 1:
+        assert not (await collect(found)).problems
+    else:
+        with pytest.raises(StorageUnfitError):
+            await collect(found)
+    assert not await keys_in(store, PROBES)
+
+
 def _filled(folder: Path) -> Path:
     fill(folder, 1)
     return folder
@@ -172,6 +188,20 @@ class _TakesTombstones(FaultyStore):
             for each in await keys_in(self.inner, names.TOMBSTONES):
                 await self.inner.delete(each)
         await super().put_new(key, data)
+
+
+class _LosesProbes(FaultyStore):
+    """Some objects that are created to ask for the time are gone at once."""
+
+    def __init__(self, inner: AgingStore, times: int) -> None:
+        super().__init__(inner)
+        self._left = times
+
+    async def put_new(self, key: str, data: bytes) -> None:
+        await super().put_new(key, data)
+        if b"time" in data and self._left:
+            self._left -= 1
+            await self.inner.delete(key)
 
 
 class _Shuffled(FaultyStore):
