@@ -54,6 +54,8 @@ class Records:
     """Newest first: generations and seals."""
     damaged: tuple[DamagedObjectError, ...]
     """Those that can't be understood, newest first; they cost only what they would have said."""
+    last: int
+    """The highest number that there was, of a record of any kind; 0 if there was none."""
 
     @property
     def generations(self) -> tuple[Record, ...]:
@@ -151,7 +153,8 @@ class Repository:
                     damaged.append(result)
                 elif result is not None:
                     found.append(result)
-        return Records(tuple(found), tuple(damaged))
+        last = places[0].generation if places else 0
+        return Records(tuple(found), tuple(damaged), last)
 
     async def record(self, place: Place) -> Record:
         """Return one record. Raises NotThereError, DamagedObjectError."""

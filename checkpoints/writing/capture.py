@@ -106,8 +106,10 @@ class Capture:
         nodes: NodeCache,
         uploads: Uploads,
         rng: random.Random,
-        progress: Callable[[Progress], None],
+        progress: Callable[[Progress], None] | None = None,
     ) -> None:
+        """`progress` is called by the event loop that runs, and must be quick."""
+        self._loop = asyncio.get_running_loop()
         self._source = source
         self._parameters = parameters
         self._known = known
@@ -212,7 +214,9 @@ class Capture:
     def _report(self, contents: Contents) -> None:
         self._uploads.check()
         stored = self._data.stored_bytes + self._meta.stored_bytes
-        self._progress(Progress(contents.entries, contents.file_bytes, stored))
+        if self._progress is not None:
+            state = Progress(contents.entries, contents.file_bytes, stored)
+            self._loop.call_soon_threadsafe(self._progress, state)
 
     def _put_node(self, raw: bytes) -> ChunkId:
         chunk = self._put(raw)

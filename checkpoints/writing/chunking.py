@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from checkpoints.format.parameters import Parameters
 
 _WINDOW_FACTOR = 2
-"""A window has this many times the longest chunk, so that half of it at least can be cut."""
+"""A window has this many times the longest chunk, so that half of it at least can be cut. What is
+left of it is read once more: the kernel copies it without Python's lock, nothing else does."""
 
 
 def stretches(fd: int, size_bytes: int, stored_blocks: int) -> Iterator[tuple[int, int, bool]]:
@@ -64,21 +65,18 @@ def cut(fd: int, start: int, length: int, parameters: Parameters) -> Iterator[by
         return
     longest = parameters.chunk_bytes_max
     at, end = start, start + length
-    rest = b""
-    while at < end or rest:
-        wanted = min(end - at, _WINDOW_FACTOR * longest - len(rest))
-        data = read_fully(fd, at, wanted)
-        if len(data) < wanted:
-            end = at + len(data)
-        at += len(data)
-        window = memoryview(rest + data if rest else data)
+    while at < end:
+        wanted = min(end - at, _WINDOW_FACTOR * longest)
+        window = memoryview(read_fully(fd, at, wanted))
+        if len(window) < wanted:
+            end = at + len(window)
         used = 0
-        for chunk in _cutter(parameters).cut_buf(window):
-            if at < end and len(window) - used < longest:
-                break  # it might go on behind the window
+        for chunk in _cutter(parameters).cut_buf(window) if window else ():
+            if at + len(window) < end and len(window) - used < longest:
+                break  # it might go on behind the window, so it is read again with what follows
+            yield window[used : used + chunk.length]
             used += chunk.length
-            yield window[used - chunk.length : used]
-        rest = bytes(window[used:])
+        at += used
 
 
 def read_fully(fd: int, offset: int, length: int) -> bytes:

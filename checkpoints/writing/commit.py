@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from checkpoints.format import names, record as record_format
+from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import GENERATION_MAX, Generation
-from checkpoints.storage.failures import AlreadyThereError, StorageError
+from checkpoints.storage.failures import AlreadyThereError, NotThereError, StorageError
+from checkpoints.writing.reliance import look
 
 if TYPE_CHECKING:
     import random
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from checkpoints.format.ids import CheckpointId
     from checkpoints.format.record import Record
     from checkpoints.repository import Records, Repository
+    from checkpoints.writing.reliance import Reliance, Stopwatch
 
 WRITER_DIGITS = 16
 
@@ -46,6 +49,45 @@ def ended(checkpoint_id: CheckpointId) -> str:
 def new_writer(rng: random.Random) -> str:
     """Return 16 random digits."""
     return rng.randbytes(WRITER_DIGITS // 2).hex()
+
+
+async def commit(
+    repository: Repository, record: Record, reliance: Reliance, *, begun: Stopwatch
+) -> tuple[Record, Stopwatch]:
+    """Commit if all that is relied on is there; return the record as stored, and since when.
+
+    Raises as `look` and `put_record` do; FencedError even if the record is there by now: somebody
+    else was here meanwhile, and theirs are the later ones.
+    """
+    checkpoint_id, writer = record.checkpoint_id, record.writer
+    looked = await look(repository, reliance, begun=begun)
+    number = await next_number(repository, checkpoint_id, record.generation, writer)
+    record = await put_record(repository, msgspec.structs.replace(record, generation=number))
+    await next_number(repository, checkpoint_id, Generation(record.generation + 1), writer)
+    return record, looked
+
+
+async def next_number(
+    repository: Repository, checkpoint_id: CheckpointId, expected: Generation, writer: str
+) -> Generation:
+    """Return the number that this writer's next record has: the one expected, or a later one.
+
+    A later one if an earlier record of its own is there whose answer was lost. Numbers fence only
+    while their record exists, and whoever took over may have deleted some: so it is the highest
+    that counts. Raises FencedError if that is another's.
+    """
+    newest = next(iter(await repository.places(checkpoint_id)), None)
+    if newest is None or newest.generation < expected:
+        return expected
+    try:
+        found = await repository.record(newest)
+    except DamagedError as error:
+        raise FencedError(f"{error}: nobody knows whose record it is.") from None
+    except NotThereError:
+        return await next_number(repository, checkpoint_id, expected, writer)
+    if found.writer != writer:
+        raise FencedError(_sentence(checkpoint_id, found))
+    return Generation(newest.generation + 1)
 
 
 async def put_record(repository: Repository, record: Record) -> Record:

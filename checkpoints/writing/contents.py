@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -44,9 +45,18 @@ if TYPE_CHECKING:
     from checkpoints.writing.pack_writer import PackWriter
     from checkpoints.writing.volume import Volume
 
+T = TypeVar("T")
+
 BATCH_BYTES = 2 * 1024 * 1024
 BATCH_ITEMS = 256
 """Work for some milliseconds: enough that handing it out costs nothing beside it."""
+SMALL_BYTES = 8 * 1024
+"""A batch of smaller files, on average, is not handed out: nearly all of its work needs Python's
+lock, and threads that wait for it at every call to the kernel cost twice the time."""
+SLOW_FACTOR = 8
+SLOW_BATCHES = 32
+"""But where files come from a disk and not from memory, a batch takes many times what its work
+does. Then so many are handed out, to be read at the same time, before one is tried again."""
 IN_FLIGHT_BYTES_MAX = 24 * 1024 * 1024
 """Of raw bytes; compressed ones come to as much at worst."""
 
@@ -94,6 +104,7 @@ class Contents:
         self._threads = threads
         self._waiting: deque[tuple[int, Future[Batch] | _Piece | _LargeFile]] = deque()
         self._in_flight_bytes = 0
+        self._slow_batches = 0
         self._links: dict[int, Entry] = {}
 
     def describe(self, items: Iterable[Item]) -> Iterator[tuple[Key, Entry | None]]:
@@ -124,7 +135,23 @@ class Contents:
         if batch:
             weight = batch_bytes + len(batch) * 1024  # objects weigh, too
             self._in_flight_bytes += weight
-            self._waiting.append((weight, self._threads.submit(self._describer.work, batch)))
+            is_small = batch_bytes <= len(batch) * SMALL_BYTES
+            work = self._done_here(batch) if is_small else self._done_elsewhere(batch)
+            self._waiting.append((weight, work))
+
+    def _done_here(self, batch: list[Item]) -> Future[Batch]:
+        if self._slow_batches:
+            self._slow_batches -= 1
+            return self._done_elsewhere(batch)
+        begun, begun_working = time.perf_counter(), time.thread_time()
+        result = self._describer.work(batch)
+        worked = time.thread_time() - begun_working
+        if time.perf_counter() - begun > SLOW_FACTOR * worked:
+            self._slow_batches = SLOW_BATCHES
+        return _done(result)
+
+    def _done_elsewhere(self, batch: list[Item]) -> Future[Batch]:
+        return self._threads.submit(self._describer.work, batch)
 
     def _taken(self, bytes_max: int) -> Iterator[tuple[Key, Entry | None]]:
         """Take results back, oldest first, until no more than so much is in flight."""
@@ -194,7 +221,7 @@ class Contents:
     def _read_pieces(self, fd: int, status: os.stat_result, file: _LargeFile) -> Iterator[None]:
         for start, length, has_data in stretches(fd, status.st_size, status.st_blocks):
             if not has_data:
-                self._waiting.append((0, _Piece(file, _done(Extent(None, length)))))
+                self._waiting.append((0, _Piece(file, _done((Extent(None, length), None)))))
                 continue
             for raw in cut(fd, start, length, self._parameters):
                 self._in_flight_bytes += len(raw)
@@ -214,7 +241,7 @@ class Contents:
         return entry
 
 
-def _done(extent: Extent) -> Future[tuple[Extent, Stored | None]]:
-    future: Future[tuple[Extent, Stored | None]] = Future()
-    future.set_result((extent, None))
+def _done(result: T) -> Future[T]:
+    future: Future[T] = Future()
+    future.set_result(result)
     return future

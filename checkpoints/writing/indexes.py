@@ -38,6 +38,8 @@ class Indexes:
     found: Mapping[Place, Index]
     forgotten: frozenset[PackId] = frozenset()
     """Packs that are in some of them, and will be in none of the next generation's."""
+    lost: frozenset[Place] = frozenset()
+    """Those that were deleted, so the next generation's own has to have all of them."""
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -49,14 +51,18 @@ class Indexes:
 
     def without(self, packs: Collection[PackId]) -> Indexes:
         """Return the same, to list these packs no more from the next generation on."""
-        return Indexes(self.found, self.forgotten | frozenset(packs))
+        return Indexes(self.found, self.forgotten | frozenset(packs), self.lost)
+
+    def with_lost(self, place: Place) -> Indexes:
+        """Return the same, to store what one of them has again."""
+        return Indexes(self.found, self.forgotten, self.lost | {place})
 
     def to_merge(self) -> list[Place]:
         """Return which go into the next generation's own."""
         listing = {
             place
             for place, index in self.found.items()
-            if any(pack.pack_id in self.forgotten for pack in index.packs)
+            if place in self.lost or any(pack.pack_id in self.forgotten for pack in index.packs)
         }
         left = [place for place in self.found if place not in listing]
         if len(left) >= INDEXES_MAX:

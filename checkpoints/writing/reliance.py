@@ -8,13 +8,14 @@ new record comes within `COMMIT_SECONDS_MAX` of the look: from then on, itself k
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from checkpoints.format import names
-from checkpoints.storage.failures import NotThereError
+from checkpoints.storage.failures import NotThereError, StorageAwayError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Set
+    from collections.abc import Mapping
 
     from checkpoints.format.ids import PackId
     from checkpoints.format.index import PackFacts
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 COMMIT_SECONDS_MAX = 3600
 """Far longer than a commit takes, and far shorter than the day that a tombstone stands."""
+LOOKS_MAX = 4
 CHECKS_AT_ONCE = 8
 SINGLE_CHECKS_MAX = 200
 """Of more packs, all are listed: a thousand in one request."""
@@ -36,6 +38,14 @@ class PacksGoneError(Exception):
     def __init__(self, packs: frozenset[PackId]) -> None:
         super().__init__(f"{len(packs)} packs are on their way out")
         self.packs = packs
+
+
+class IndexGoneError(Exception):
+    """An index that a record was to name, or names, was deleted."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(f"The index {place} was deleted.")
+        self.place = place
 
 
 class PreviousGoneError(Exception):
@@ -94,31 +104,59 @@ async def tombstones(repository: Repository) -> frozenset[PackId]:
     )
 
 
-async def look(
-    repository: Repository,
-    packs: Mapping[PackId, PackFacts],
-    previous: Record | None,
-    *,
-    written: Set[PackId] = frozenset(),
-) -> Stopwatch:
-    """Return when all was there and no pack had a tombstone.
+@dataclass(frozen=True, slots=True)
+class Reliance:
+    """What has to be there when a record comes."""
 
-    Those that were `written` just now are there, but even they may have got a tombstone: where
-    the store's clock was set, or the write has taken a day. Raises PacksGoneError,
-    PreviousGoneError, StorageError.
+    previous: Record | None = None
+    """The record that is continued: it keeps what it needs, and the indexes that it names."""
+    packs: Mapping[PackId, PackFacts] = field(default_factory=dict)
+    """In which chunks were found."""
+    written: Mapping[PackId, PackFacts] = field(default_factory=dict)
+    """By this write."""
+    index: Place | None = None
+    """Written for this record."""
+
+
+async def look(repository: Repository, reliance: Reliance, *, begun: Stopwatch) -> Stopwatch:
+    """Return when all was there and no pack had a tombstone, not too long ago.
+
+    What was written since the write was `begun` is there, unless that is long ago; but it may have
+    got a tombstone where the store's clock was set. Raises PacksGoneError, PreviousGoneError,
+    IndexGoneError, StorageError.
     """
-    since = Stopwatch(repository.clock)
-    if previous is not None:
-        try:
-            await repository.storage.size(names.record(previous.place))
-        except NotThereError:
-            raise PreviousGoneError(previous.place) from None
+    for _ in range(LOOKS_MAX):
+        since = Stopwatch(repository.clock)
+        await _look_once(repository, reliance, is_late=begun.is_late)
+        if not since.is_late:
+            return since
+    raise StorageAwayError(
+        f"The store took more than an hour to say what is there, {LOOKS_MAX} times in a row.",
+        operation="size",
+    )
+
+
+async def _look_once(repository: Repository, reliance: Reliance, *, is_late: bool) -> None:
+    previous, packs, written = reliance.previous, reliance.packs, reliance.written
+    if previous is not None and not await _is_there(repository, names.record(previous.place)):
+        raise PreviousGoneError(previous.place)
+    index = reliance.index if is_late else None
+    if index is not None and not await _is_there(repository, names.index(index)):
+        raise IndexGoneError(index)
     if packs or written:
-        gone = (await tombstones(repository)) & (packs.keys() | written)
-        gone |= await _missing(repository, [p for i, p in packs.items() if i not in gone])
+        gone = (await tombstones(repository)) & (packs.keys() | written.keys())
+        looked_for = {**packs, **written} if is_late else packs
+        gone |= await _missing(repository, [p for i, p in looked_for.items() if i not in gone])
         if gone:
             raise PacksGoneError(frozenset(gone))
-    return since
+
+
+async def _is_there(repository: Repository, key: str) -> bool:
+    try:
+        await repository.storage.size(key)
+    except NotThereError:
+        return False
+    return True
 
 
 def is_ended(newest: Record) -> bool:

@@ -42,8 +42,8 @@ async def seal(
         newest = next(iter(records.found), None)
         if newest is not None and newest.kind == "seal" and newest.run_number == run_number:
             return records.newest
-        taken = [found.generation for found in await repository.places(checkpoint_id)]
-        place = Place(checkpoint_id, Generation(max(taken, default=0) + 1))
+        # Of the same listing, so that whatever came since is met.
+        place = Place(checkpoint_id, Generation(records.last + 1))
         record = Record(
             kind="seal",
             checkpoint_id=checkpoint_id,

@@ -13,8 +13,7 @@ is what the volume shows over the base.
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -31,15 +30,17 @@ from checkpoints.tree.entry import VOLUMES
 from checkpoints.tree.tree import Tree
 from checkpoints.writing.ahead import Ahead
 from checkpoints.writing.capture import Capture, Captured, Progress, Source
-from checkpoints.writing.commit import FencedError, check_fence, ended, new_writer, put_record
+from checkpoints.writing.commit import FencedError, check_fence, commit, ended, new_writer
 from checkpoints.writing.dedupe import Known
 from checkpoints.writing.indexes import Indexes
 from checkpoints.writing.others import index_of_others
 from checkpoints.writing.pack_writer import Uploads, WrittenPack
 from checkpoints.writing.reliance import (
+    IndexGoneError,
     PacksGoneError,
     ParentGoneError,
     PreviousGoneError,
+    Reliance,
     Stopwatch,
     check_ended,
     look,
@@ -123,14 +124,13 @@ class Writer:
         """
         records = await repository.records(checkpoint_id)
         check_fence(records, checkpoint_id, run_number)
-        taken = [place.generation for place in await repository.places(checkpoint_id)]
         writer = cls(
             repository,
             checkpoint_id,
             run_number=run_number,
             image=image,
             previous=records.newest,
-            next_generation=Generation(max(taken, default=0) + 1),
+            next_generation=Generation(records.last + 1),  # of the same listing
         )
         if writer.previous is not None:
             writer._indexes = Indexes(await repository.indexes(writer.previous))
@@ -195,6 +195,9 @@ class Writer:
             except PacksGoneError as error:
                 _log.info("checkpoint_packs_gone", packs=len(error.packs))
                 banned |= error.packs
+            except IndexGoneError as error:
+                _log.info("checkpoint_index_gone", index=str(error.place))
+                self._indexes = self._indexes.with_lost(error.place)
             except (DamagedError, PreviousGoneError) as error:
                 if isinstance(error, PreviousGoneError) and self._base is not None:
                     raise ParentGoneError.of(error.place) from None
@@ -216,10 +219,13 @@ class Writer:
         for path in captured.torn:
             _log.warning("checkpoint_file_torn", path=repr(path))
         place = Place(self._checkpoint_id, self._next)
-        indexes = await indexes.stored(repository.storage, place, captured.packs, known.reused)
-        written = {pack.facts.pack_id: pack.facts for pack in captured.packs}
-        relied_on = known.packs | (written if begun.is_late else {})
-        looked = await look(repository, relied_on, previous, written=written.keys())
+        stored = await indexes.stored(repository.storage, place, captured.packs, known.reused)
+        reliance = Reliance(
+            previous,
+            packs=known.packs,
+            written={pack.facts.pack_id: pack.facts for pack in captured.packs},
+            index=next((new for new in stored.places if new not in indexes.found), None),
+        )
         record = self._record(
             started_at,
             tree=captured.tree,
@@ -228,10 +234,7 @@ class Writer:
             added=captured.added,
             prefetch=wish.prefetch,
         )
-        record = await self._commit(record, indexes)
-        if looked.is_late:  # to commit, or to wake up: was it too late?
-            await look(repository, relied_on, None, written=written.keys())
-        return record
+        return await self._commit(record, stored, reliance, begun)
 
     async def _inherit(self, parent: Record) -> None:
         """Commit the tree that is continued, as it is: from then on this checkpoint keeps it."""
@@ -239,18 +242,18 @@ class Writer:
         await check_ended(repository, parent)
         try:
             indexes = Indexes(await repository.indexes(parent))
-            await look(repository, {}, parent)
-        except (NotThereError, PreviousGoneError):
+        except NotThereError:
             raise ParentGoneError.of(parent.place) from None
         self.previous = parent
         self._base = parent.tree
         self._volume = (parent.volume + 1) % VOLUMES
         record = self._record(repository.clock.now(), tree=parent.tree)
-        await self._commit(record, indexes)
+        reliance, begun = Reliance(parent), Stopwatch(repository.clock)
         try:
+            await self._commit(record, indexes, reliance, begun)
             # Once more: now one of both records was there at any instant. A collection that lists
             # while one comes and the other goes, sees one.
-            await look(repository, {}, parent)
+            await look(repository, reliance, begun=begun)
         except PreviousGoneError:
             raise ParentGoneError.of(parent.place) from None
 
@@ -282,14 +285,18 @@ class Writer:
             prefetch=prefetch,
         )
 
-    async def _commit(self, record: Record, indexes: Indexes) -> Record:
+    async def _commit(
+        self, record: Record, indexes: Indexes, reliance: Reliance, begun: Stopwatch
+    ) -> Record:
         fields = tuple(PlaceField.of(place) for place in indexes.found)
-        record = await put_record(self._repository, msgspec.structs.replace(record, indexes=fields))
-        self.previous = record
+        record = msgspec.structs.replace(record, indexes=fields)
+        record, looked = await commit(self._repository, record, reliance, begun=begun)
+        self.previous, self._next = record, Generation(record.generation + 1)
         self._indexes = Indexes(indexes.found)
-        self._next = Generation(record.generation + 1)
         if record.final:
             self._fenced = ended(self._checkpoint_id)
+        if looked.is_late:  # to commit, or to wake up: was it too late?
+            await look(self._repository, replace(reliance, previous=None), begun=looked)
         return record
 
     async def _prepare(
@@ -327,12 +334,6 @@ class Writer:
         self, source: Source, known: Known, progress: Callable[[Progress], None] | None
     ) -> Captured:
         repository = self._repository
-        loop = asyncio.get_running_loop()
-
-        def report(state: Progress) -> None:
-            if progress is not None:
-                loop.call_soon_threadsafe(progress, state)
-
         capture = Capture(
             source,
             parameters=repository.parameters,
@@ -340,7 +341,7 @@ class Writer:
             nodes=repository.nodes,
             uploads=Uploads(repository.storage),
             rng=repository.rng,
-            progress=report,
+            progress=progress,
         )
         try:
             return await capture.run_in_thread()
