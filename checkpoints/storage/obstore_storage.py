@@ -41,7 +41,7 @@ IGNORES_RANGES = "Received non-partial response when range requested"
 """obstore's words for status 200 instead of 206. `rclone serve s3` answers so, and lakeFS."""
 
 COPIED_AT_ONCE = 1 << 20
-"""Python's lock is held while it copies so much: some 0.2 ms."""
+"""The event loop waits while Python copies so much: some 0.2 ms."""
 
 FOREIGN = (BaseError, OSError, ValueError)
 """What obstore raises: its own, and two of Python's for missing objects and wrong arguments."""
@@ -67,10 +67,16 @@ class ObstoreStorage:
 
     async def get(self, key: str) -> bytes:
         check_key(key)
-        whole = await self._read(key)
-        if len(whole) <= COPIED_AT_ONCE:
-            return bytes(whole)
-        return await self._threads.run(_copied, whole)
+        try:
+            result = await obstore.get_async(self._store, key)
+            if result.range[1] <= COPIED_AT_ONCE:
+                return bytes(await _received(result, key))
+            pieces = [bytes(piece) async for piece in result.stream(COPIED_AT_ONCE)]
+        except FOREIGN as error:
+            raise from_obstore(error, "get", key) from error
+        _check_length(sum(map(len, pieces)), result, key)
+        # Python lets go of its lock while it joins these, for they are bytes and large.
+        return await self._threads.run(b"".join, pieces)
 
     async def get_range(self, key: str, start: int, length: int) -> Part:
         check_key(key)
@@ -182,18 +188,12 @@ class ObstoreStorage:
 async def _received(result: GetResult, key: str) -> memoryview:
     """Return the body, which must be as long as the answer's head announced."""
     data = memoryview(await result.bytes_async())
-    start, end = result.range
-    if len(data) != end - start:
-        sentence = f"get of {key} was cut after {len(data)} of {end - start} bytes"
-        raise StorageAwayError(sentence, operation="get", key=key)
+    _check_length(len(data), result, key)
     return data
 
 
-def _copied(whole: memoryview) -> bytes:
-    """Copy twice: only pieces that are bytes are joined without Python's lock."""
-    return b"".join(
-        [
-            bytes(whole[start : start + COPIED_AT_ONCE])
-            for start in range(0, len(whole), COPIED_AT_ONCE)
-        ]
-    )
+def _check_length(length: int, result: GetResult, key: str) -> None:
+    start, end = result.range
+    if length != end - start:
+        sentence = f"get of {key} was cut after {length} of {end - start} bytes"
+        raise StorageAwayError(sentence, operation="get", key=key)
