@@ -10,7 +10,10 @@ import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+import structlog
 
 from checkpoints.format.codec import encode
 from checkpoints.format.ids import chunk_id
@@ -51,6 +54,11 @@ THREADS_SPARE = 1
 """More threads than processors: one of them waits for a file while the others work."""
 THREADS_MAX = 5
 """Each holds a batch, raw and compressed."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ class Source:
     """What lies below the folder."""
     volume: int = 0
     """The folder's number."""
-    since_ns: int = 0
+    since: datetime = EPOCH
     """When the capture of that began."""
     changed: Sequence[bytes] | None = None
     """What changed since, or None to find out."""
@@ -167,6 +175,8 @@ class Capture:
                 self._source.ahead.close()
             threads.shutdown(cancel_futures=True)
             volume.close()
+        for path in contents.torn:
+            _log.warning("checkpoint_file_torn", path=repr(path))
         data, meta = self._data, self._meta
         return Captured(
             tree=TreeField(
@@ -194,7 +204,7 @@ class Capture:
         if source.changed is None or len(source.changed) > PATHS_MAX:
             if source.ahead is not None:
                 source.ahead.expect(leaves_of(source.before))
-            items = compared(differences, source.since_ns)
+            items = compared(differences, (source.since - EPOCH) // _MICROSECOND * 1000)
         else:
             items = listed(differences, source.changed)
         described = self._described(contents, items)

@@ -29,13 +29,13 @@ class Known:
         own: Sequence[Index] = (),
         *,
         moved: Sequence[Index] = (),
-        others: Sequence[Index] = (),
+        others: Index | None = None,
         banned: Collection[PackId] = (),
     ) -> None:
         """`banned` packs have tombstones, or are gone."""
         self._own = tuple(own)
         self._moved = tuple(moved)
-        self._others = tuple(others)
+        self._others = () if others is None else (others,)
         self._banned = frozenset(banned)
         self._new: set[ChunkId] = set()
         self.reused: dict[ChunkId, ChunkPlace] = {}

@@ -14,7 +14,6 @@ is what the volume shows over the base.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -49,6 +48,7 @@ from checkpoints.writing.reliance import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from checkpoints.format.ids import CheckpointId, PackId
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 
 CAPTURES_MAX = 4
 """Packs that were relied on may go meanwhile. Twice in a row takes a day each time."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _NOTHING = Added()
 
@@ -205,8 +204,7 @@ class Writer:
                     raise
                 _log.warning("checkpoint_written_anew", reason=str(error))
                 is_trusted = False
-        sentence = f"Packs that were relied on were deleted {CAPTURES_MAX} times in a row."
-        raise StorageAwayError(sentence, operation="size")
+        raise StorageAwayError("What was relied on goes again and again.", operation="size")
 
     async def _write(self, wish: _Wish, banned: frozenset[PackId], *, is_trusted: bool) -> Record:
         """Write once. If the generation before isn't trusted, none of what is stored is used."""
@@ -216,8 +214,6 @@ class Writer:
         previous, indexes = (self.previous, self._indexes) if is_kept else (None, Indexes({}))
         source, known = await self._prepare(wish, banned, is_trusted=is_trusted)
         captured = await self._capture(source, known, wish.progress)
-        for path in captured.torn:
-            _log.warning("checkpoint_file_torn", path=repr(path))
         place = Place(self._checkpoint_id, self._next)
         stored = await indexes.stored(repository.storage, place, captured.packs, known.reused)
         reliance = Reliance(
@@ -295,9 +291,19 @@ class Writer:
         self._indexes = Indexes(indexes.found)
         if record.final:
             self._fenced = ended(self._checkpoint_id)
-        if looked.is_late:  # to commit, or to wake up: was it too late?
-            await look(self._repository, replace(reliance, previous=None), begun=looked)
+        if looked.is_late:
+            await self._look_back(replace(reliance, previous=None), looked)
         return record
+
+    async def _look_back(self, reliance: Reliance, looked: Stopwatch) -> None:
+        """Raise DamagedError if a record came too late for what it relies on."""
+        try:
+            await look(self._repository, reliance, begun=looked)
+        except IndexGoneError as error:
+            self._indexes = self._indexes.with_lost(error.place)
+            raise DamagedError(str(error)) from None
+        except PacksGoneError as error:
+            raise DamagedError(str(error)) from None
 
     async def _prepare(
         self, wish: _Wish, banned: frozenset[PackId], *, is_trusted: bool
@@ -317,17 +323,11 @@ class Writer:
             return Source(wish.folder, None, base, self._volume), Known()
         if self._others is None and wish.changed != ():
             self._others = await index_of_others(repository, self._checkpoint_id, banned=banned)
-        known = Known(
-            own.all,
-            moved=moved,
-            others=(self._others,) if self._others else (),
-            banned=banned | own.forgotten,
-        )
+        known = Known(own.all, moved=moved, others=self._others, banned=banned | own.forgotten)
         if previous is None:
             return Source(wish.folder, None, base, self._volume), known
-        since_ns = (previous.created_at - _EPOCH) // timedelta(microseconds=1) * 1000
-        before = tree(previous.tree)
-        source = Source(wish.folder, before, base, self._volume, since_ns, wish.changed, ahead)
+        before, since = tree(previous.tree), previous.created_at
+        source = Source(wish.folder, before, base, self._volume, since, wish.changed, ahead)
         return source, known
 
     async def _capture(
