@@ -55,6 +55,14 @@ The checkpoint store:
 - `every_kind`          a tree with everything that one can have
 - `folder_facts`        what the kernel says of a folder
 - `growing_folder`      a folder that changes at random, and says where
+- `checkpoint_model`    processes that share a store, who goes on when, and how time passes
+- `checkpoint_model_reference` what was committed, and what must hold at every instant
+- `checkpoint_model_store` the store: its clock is stepped, and it tells what happens to it
+- `checkpoint_model_gate` where operations wait, and what becomes of them
+- `checkpoint_model_rest` when no task and no thread moves any more
+- `checkpoint_model_oracle` what a store really holds
+- `checkpoint_model_actors` what processes do
+- `checkpoint_model_history` steps, one after the other
 - `faulty_store`        a store around another that fails as stores do
 - `s3_servers`          servers of the real S3 protocol
 - `faulty_s3`           a proxy before one, that answers what the test says
