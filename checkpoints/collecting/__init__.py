@@ -7,6 +7,7 @@ What is known:
 - `listing`       what is stored, and what time it is there
 - `survey`        all records, read until no more come
 - `marking`       which chunks any generation needs
+- `walk`          through the trees of one record
 - `marks`         in eight bytes a chunk (pure)
 
 By whoever writes:

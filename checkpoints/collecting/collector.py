@@ -205,7 +205,9 @@ class _Collection:
 
         rewriting = Rewriting(self._repository, marks, self._thread, level=self._settings.level)
         try:
-            await self._thread.run(lambda: rewriting.run(candidates, report))
+            await self._thread.run(
+                lambda: rewriting.run(candidates, report), stop=rewriting.uploads.stop
+            )
         finally:
             rewriting.uploads.stop()
             found.rewritten_packs = rewriting.packs

@@ -2,11 +2,7 @@
 
     records, oldest first ─ tree and base ─ nodes from the top ─ entries ─ chunks ─ `Marks`
 
-A node below which all was found isn't gone into again for a record that names the same indexes and
-maybe more: whatever was found then, is found now. Where a node can't be read, nobody knows what is
-below it, and all that the record's indexes have counts as needed.
-
-Walks in a thread of its own, and keeps eight bytes a chunk, some hundred a node, and the indexes of
+Works in a thread of its own, and keeps eight bytes a chunk, some hundred a node, and the indexes of
 one record beside those that were moved.
 """
 
@@ -15,16 +11,16 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from checkpoints.chunk_source import ChunkSource
 from checkpoints.collecting.marks import Marks
+from checkpoints.collecting.walk import Walk
 from checkpoints.format import names
-from checkpoints.format.damage import DamagedError
 from checkpoints.storage.failures import NotThereError
-from checkpoints.tree.long_lists import extents_of
-from checkpoints.tree.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from checkpoints.collecting.interruptible import Interruptible
     from checkpoints.collecting.listing import ListedPack
@@ -33,12 +29,8 @@ if TYPE_CHECKING:
     from checkpoints.format.names import Place
     from checkpoints.format.record import Record
     from checkpoints.repository import Repository
-    from checkpoints.tree.node import Child, Node
 
 T = TypeVar("T")
-
-AHEAD_BYTES_MAX = 16 * 1024 * 1024
-"""Of the nodes below one, so many are asked for together: a bucket takes its time for each."""
 
 
 class Marking:
@@ -63,6 +55,7 @@ class Marking:
         self._unlisted: dict[PackId, int] = {}
         self._moved = moved
         self._thread = thread
+        self._loaded: Mapping[Place, Index] = {}
         self._done: dict[ChunkId, frozenset[Place]] = {}
 
     async def mark(self, record: Record) -> str:
@@ -70,17 +63,25 @@ class Marking:
 
         Raises NotThereError if it is gone by now, DamagedObjectError if an index can't be read.
         """
-        indexes = await self._repository.indexes(record)
+        indexes = await self._indexes_of(record)
         self.needed_indexes |= {names.index(place) for place in indexes}
         moved = tuple(self._moved.values())
         source = ChunkSource(
             self._repository.storage, tuple(indexes.values()), self._repository.moved, moved
         )
-        walk = _Walk(self, record, tuple(indexes.values()), source)
+        walk = Walk(self, record, tuple(indexes.values()), source)
         await self._thread.run(walk.run)
         if walk.problem:
             await self._repository.storage.size(names.record(record.place))  # or it is gone
         return walk.problem
+
+    async def _indexes_of(self, record: Record) -> Mapping[Place, Index]:
+        """Return a record's indexes. Generations of one checkpoint share most of them."""
+        new = tuple(field for field in record.indexes if field.place not in self._loaded)
+        loaded = await self._repository.indexes(msgspec.structs.replace(record, indexes=new))
+        known = {**self._loaded, **loaded}
+        self._loaded = {field.place: known[field.place] for field in record.indexes}
+        return self._loaded
 
     # ── In the thread ────────────────────────────────────────────────────────
 
@@ -146,112 +147,3 @@ class Marking:
 
     def done(self, chunk: ChunkId, indexes: frozenset[Place]) -> None:
         self._done[chunk] = indexes
-
-
-class _Walk:
-    """Goes through the trees of one record. For one thread."""
-
-    def __init__(
-        self, marking: Marking, record: Record, indexes: Sequence[Index], source: ChunkSource
-    ) -> None:
-        self.problem = ""
-        self._marking = marking
-        self._record = record
-        self._indexes = indexes
-        self._places = frozenset(field.place for field in record.indexes)
-        self._source = source
-        self._ahead: dict[ChunkId, bytes] = {}
-
-    def run(self) -> None:
-        is_whole = True
-        for field in (self._record.tree, self._record.base):
-            if field is None or self._marking.is_done(field.root_id, self._places):
-                continue
-            tree = Tree(field.root_id, self._fetch)  # with no cache that knows nodes from before
-            self._mark([field.root_id])
-            try:
-                node = tree.root_node
-            except DamagedError as error:
-                self._wrong(str(error))
-                is_whole = False
-                continue
-            is_whole &= self._below(tree, field.root_id, node)
-        if not is_whole:
-            self._marking.mark_everything(self._indexes)
-
-    def _below(self, tree: Tree, chunk: ChunkId, node: Node) -> bool:
-        """Mark all below a node; False if some node of that can't be read."""
-        found = self.problem
-        self.problem = ""
-        is_whole = self._children(tree, node) if node.level else self._leaf(node)
-        if not self.problem:
-            self._marking.done(chunk, self._places)
-        self.problem = found or self.problem
-        return is_whole
-
-    def _children(self, tree: Tree, node: Node) -> bool:
-        is_whole = True
-        for batch in self._batches(node):
-            self._read_ahead(batch)
-            for child in batch:
-                self._mark([child.chunk_id])
-                try:
-                    below = tree.read(child, node.level - 1, keep=False)
-                except DamagedError as error:
-                    self._wrong(str(error))
-                    is_whole = False
-                    continue
-                is_whole &= self._below(tree, child.chunk_id, below)
-            for child in batch:
-                self._ahead.pop(child.chunk_id, None)
-        return is_whole
-
-    def _batches(self, node: Node) -> Iterator[list[Child]]:
-        batch: list[Child] = []
-        batch_bytes = 0
-        for number in range(node.count):
-            child = node.child(number)
-            if self._marking.is_done(child.chunk_id, self._places):
-                continue
-            batch.append(child)
-            batch_bytes += child.raw_bytes
-            if batch_bytes >= AHEAD_BYTES_MAX:
-                yield batch
-                batch, batch_bytes = [], 0
-        if batch:
-            yield batch
-
-    def _leaf(self, node: Node) -> bool:
-        try:
-            found = node.chunks()
-            self._mark(found.chunk_ids)
-            for content in found.long_lists:
-                extents = extents_of(content, self._fetch)
-                self._mark([each.chunk_id for each in extents if each.chunk_id is not None])
-        except DamagedError as error:
-            self._wrong(str(error))
-            return False
-        return True
-
-    def _mark(self, chunks: Sequence[ChunkId]) -> None:
-        lost = self._marking.mark_chunks(chunks, self._indexes)
-        if lost is not None:
-            self._wrong(f"chunk {lost.hex()} is nowhere")
-
-    def _wrong(self, problem: str) -> None:
-        self.problem = self.problem or problem
-
-    def _fetch(self, chunk: ChunkId) -> bytes:
-        data = self._ahead.pop(chunk, None)
-        return data if data is not None else self._marking.wait_for(self._source.read(chunk))
-
-    def _read_ahead(self, children: Sequence[Child]) -> None:
-        async def take(chunks: list[tuple[ChunkId, bytes]]) -> None:
-            self._ahead.update(chunks)
-
-        try:
-            self._marking.wait_for(
-                self._source.read_many([child.chunk_id for child in children], take)
-            )
-        except DamagedError:
-            return  # each is read by itself then, and named

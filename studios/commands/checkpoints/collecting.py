@@ -121,7 +121,10 @@ def sentences(found: Collected, *, dry_run: bool) -> list[str]:
             f"({show_bytes(found.rewritten_bytes)}{into})."
         )
     if found.is_blocked:
-        said.append("Nothing is freed while a record or an index can't be read.")
+        said.append(
+            "Nothing is freed while a record or an index can't be read: bring it back, or delete "
+            "its checkpoint."
+        )
     elif found.unused_packs or found.waiting_packs:
         said.append(
             f"{found.unused_packs} packs ({show_bytes(found.unused_bytes)}) are without use; "

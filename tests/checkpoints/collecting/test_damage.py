@@ -21,11 +21,9 @@ from tests.support.collecting_store import keys_in, packs_in, repository_in
 from tests.support.faulty_store import Fault, Faults, FaultyStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from checkpoints.repository import Repository
-    from checkpoints.storage.storage import Range
     from tests.support.collecting_store import AgingStore, Calendar
 
 
@@ -223,16 +221,18 @@ async def test_after_any_fault_everything_reads_and_the_next_collection_ends_the
     assert number > 15
 
 
+@pytest.mark.parametrize("where", ["reading", "writing"])
 async def test_a_cancelled_collection_leaves_no_thread(
-    ripe: Repository, store: AgingStore, clock: Calendar
+    ripe: Repository, store: AgingStore, clock: Calendar, where: str
 ) -> None:
+    """Whatever it waits for, the store may never answer."""
     stuck = _Stuck(store)
     found = await repository_in(stuck, clock, seed=5)
-    stuck.is_stuck = True
+    clock.pass_by(hours=24 * 8)
+    stuck.stuck_at = where
     work = asyncio.get_running_loop().create_task(collect(found))
     await stuck.reached.wait()
     work.cancel()
-    stuck.go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await work
     for thread in threading.enumerate():
@@ -242,23 +242,23 @@ async def test_a_cancelled_collection_leaves_no_thread(
 
 
 class _Stuck(FaultyStore):
-    """Reads of packs wait until a test says so."""
+    """Reads or writes of packs never end."""
 
     def __init__(self, inner: AgingStore) -> None:
         super().__init__(inner)
-        self.is_stuck = False
+        self.stuck_at = ""
         self.reached = asyncio.Event()
-        self.go_on = asyncio.Event()
-
-    async def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes | memoryview]:
-        await self._wait()
-        return await super().get_ranges(key, ranges)
 
     async def get_range(self, key: str, start: int, length: int) -> bytes | memoryview:
-        await self._wait()
+        await self._wait("reading")
         return await super().get_range(key, start, length)
 
-    async def _wait(self) -> None:
-        if self.is_stuck:
+    async def put_new(self, key: str, data: bytes) -> None:
+        if names.parse_pack(key):
+            await self._wait("writing")
+        await super().put_new(key, data)
+
+    async def _wait(self, where: str) -> None:
+        if self.stuck_at == where:
             self.reached.set()
-            await self.go_on.wait()
+            await asyncio.Event().wait()

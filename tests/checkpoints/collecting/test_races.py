@@ -19,7 +19,7 @@ from checkpoints.format import names
 from checkpoints.format.damage import DamagedError
 from checkpoints.reading.verify import verify
 from checkpoints.storage.failures import NotThereError
-from checkpoints.writing import reliance, writer as writing
+from checkpoints.writing import reliance
 from checkpoints.writing.reliance import ParentGoneError
 from checkpoints.writing.writer import Writer
 from tests.support.checkpoint_rig import CHECKPOINT, OTHER, fill, read_back, seen, writer
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from checkpoints.format.record import Record
-    from checkpoints.repository import Repository
     from checkpoints.storage.storage import Listed
     from tests.support.collecting_store import Calendar
 
@@ -157,12 +156,12 @@ async def test_without_the_second_look_a_writer_that_takes_a_day_would_lose_it(
             await stage.collect()
             stage.clock.pass_by(hours=25)
 
-    async def blind(repository: Repository, *_: object, **__: object) -> reliance.Stopwatch:
-        return reliance.Stopwatch(repository.clock)
+    async def blind(*_: object, **__: object) -> None:
+        pass
 
     stage.theirs.before = "index/"
     stage.theirs.act = announce_and_delete
-    monkeypatch.setattr(writing, "look", blind)
+    monkeypatch.setattr(reliance, "_look_once", blind)
     record = await stage.writer.write(stage.volume)
     assert not await stage.is_whole(record)
 
