@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from checkpoints.tree.entry import Entry
 
 
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=1000)
 @given(
     entries=MODELS,
     changes=st.one_of(
