@@ -60,11 +60,14 @@ async def commit(
     else was here meanwhile, and theirs are the later ones.
     """
     checkpoint_id, writer = record.checkpoint_id, record.writer
-    looked = await look(repository, reliance, begun=begun)
     number = await next_number(repository, checkpoint_id, record.generation, writer)
-    record = await put_record(repository, msgspec.structs.replace(record, generation=number))
-    await next_number(repository, checkpoint_id, Generation(record.generation + 1), writer)
-    return record, looked
+    while True:
+        record = msgspec.structs.replace(record, generation=number)
+        number = Generation(number + 1)
+        looked = await look(repository, reliance, begun=begun)  # and then nothing but the creation
+        if await put_record(repository, record):
+            await next_number(repository, checkpoint_id, number, writer)
+            return record, looked
 
 
 async def next_number(
@@ -90,32 +93,29 @@ async def next_number(
     return Generation(newest.generation + 1)
 
 
-async def put_record(repository: Repository, record: Record) -> Record:
-    """Commit, and return the record as it is stored. Raises FencedError, StorageError.
+async def put_record(repository: Repository, record: Record) -> bool:
+    """Create a record; return whether it is there. Raises FencedError, StorageError.
 
-    An earlier record of the same writer may be there under the name: its answer was lost, and it
-    was given up, but it came. Then this one is the next.
+    An earlier one of the same writer may have its name: its answer was lost, and it was given up,
+    but it came. Then this one has to be the next.
     """
-    while True:
-        assert record.generation <= GENERATION_MAX
-        key = names.record(record.place)
-        data = record_format.encode(record)
-        try:
-            await repository.storage.put_new(key, data)
-        except AlreadyThereError:
-            pass
-        except StorageError as error:
-            if not error.retry_helps or not await _is_there(repository, key, data):
-                raise
-            return record
-        else:
-            return record
-        found = await repository.record(record.place)
-        if found.writer != record.writer:
-            raise FencedError(_sentence(record.checkpoint_id, found))
-        if found == record:
-            return record
-        record = msgspec.structs.replace(record, generation=Generation(record.generation + 1))
+    assert record.generation <= GENERATION_MAX
+    key = names.record(record.place)
+    data = record_format.encode(record)
+    try:
+        await repository.storage.put_new(key, data)
+    except AlreadyThereError:
+        pass
+    except StorageError as error:
+        if not error.retry_helps or not await _is_there(repository, key, data):
+            raise
+        return True
+    else:
+        return True
+    found = await repository.record(record.place)
+    if found.writer != record.writer:
+        raise FencedError(_sentence(record.checkpoint_id, found))
+    return found == record
 
 
 async def _is_there(repository: Repository, key: str, data: bytes) -> bool:

@@ -68,7 +68,7 @@ class _Meanwhile(FaultyStore):
                 await self.inner.delete(key)
 
 
-@pytest.mark.parametrize("asleep", ["look", "commit"])
+@pytest.mark.parametrize("asleep", ["number", "look", "commit"])
 async def test_a_write_that_sleeps_for_days_before_its_record_is_whole(
     tmp_path: Path, asleep: str
 ) -> None:
@@ -83,11 +83,17 @@ async def test_a_write_that_sleeps_for_days_before_its_record_is_whole(
     async def sleep_in_the_look() -> None:
         store.after_list[names.TOMBSTONES] = store.sleep_while_all_unused_goes
 
+    async def sleep_in_the_listing() -> None:
+        store.after_list[names.records_of(CHECKPOINT)] = store.sleep_while_all_unused_goes
+
     if asleep == "look":
         store.before_put["index"] = sleep_in_the_look
+    elif asleep == "number":
+        store.before_put["index"] = sleep_in_the_listing
     else:
         store.before_put["checkpoints"] = store.sleep_while_all_unused_goes
     record = await one.write(tmp_path)
+    assert record.generation == (3 if asleep == "commit" else 2)
     fresh = await repository(store.inner, seed=5)
     assert await read_back(fresh, record) == seen(tmp_path)
     fill(tmp_path, 3)
