@@ -5,7 +5,8 @@
 | a deletion of `a/b` | an empty file `a/.wh.b` |
 | an opaque folder `a` | the folder, then an empty file `a/.wh..wh..opq` |
 | several names | the first is the file, the others are links to it |
-| a socket; a name that begins with `.wh.`; an attribute name with `=` | nothing |
+| a socket; a name that begins with `.wh.` | nothing |
+| an attribute with `=` in its name, or an empty value, which in archives takes one away | nothing |
 
 Names come in the order of the tree: folders before what is in them, but not all of a folder
 together. (GNU tar needs `--delay-directory-restore` to keep their times; what unpacks images
@@ -99,9 +100,10 @@ def _link(path: bytes, entry: Entry, target: bytes) -> Header:
 def _header(path: bytes, entry: Entry, left_out: Callable[[LeftOut], None]) -> Header:
     content = entry.content
     device = content if isinstance(content, Device) else Device(major=0, minor=0)
-    for name, _ in entry.attributes:
-        if b"=" in name:
-            left_out(LeftOut(path, f"its attribute {name.decode(errors='replace')}"))
+    kept = tuple((name, value) for name, value in entry.attributes if value and b"=" not in name)
+    for pair in entry.attributes:
+        if pair not in kept:
+            left_out(LeftOut(path, f"its attribute {pair[0].decode(errors='replace')}"))
     return Header(
         name=(path or b".") + b"/" if entry.kind is Kind.FOLDER else path,
         type=_TYPES[entry.kind],
@@ -113,7 +115,7 @@ def _header(path: bytes, entry: Entry, left_out: Callable[[LeftOut], None]) -> H
         target=content.path if isinstance(content, Target) else b"",
         major=device.major,
         minor=device.minor,
-        attributes=tuple(pair for pair in entry.attributes if b"=" not in pair[0]),
+        attributes=kept,
     )
 
 
