@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checkpoints.format import names
+from checkpoints.format.pack import PackKind
 from checkpoints.reading.restore import restore
 from checkpoints.writing.reliance import ParentBusyError, ParentGoneError
 from checkpoints.writing.sealing import seal
+from checkpoints.writing.volume import Volume
 from checkpoints.writing.writer import Writer
 from tests.support.checkpoint_rig import (
     CHECKPOINT,
+    GONE,
     OTHER,
     fill,
     memory,
@@ -241,3 +244,71 @@ async def test_restoring_a_run_gives_base_and_volume_as_one(
     record = await (await continuing(found, parent)).write(upper)
     await restore(found, record, tmp_path / "restored")
     assert seen(tmp_path / "restored") == seen(lower) | seen(upper)
+
+
+async def test_what_vanishes_from_the_volume_while_it_is_read_shows_the_base_again(
+    lower: Path, upper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, or one generation later: until then it looks deleted, as it mostly is."""
+    (lower / "folder").mkdir()
+    (lower / "folder" / "inside").write_bytes(b"the base's")
+    found = await repository()
+    parent = await (await writer(found)).write(lower, final=True)
+    two = await continuing(found, parent)
+    fill(upper, 2)
+    (upper / "folder").mkdir()
+    (upper / "folder" / "own").touch()
+    (upper / "new").touch()
+    listing = Volume.listing
+
+    def listing_then_gone(self: Volume, path: bytes) -> list[tuple[bytes, os.stat_result]]:
+        names_there = listing(self, path)
+        if path == b"folder" and (upper / "folder").exists():
+            (upper / "folder" / "own").unlink()
+            (upper / "folder").rmdir()
+            for name in ("file0", "file1", "new"):
+                (upper / name).unlink()
+        return names_there
+
+    monkeypatch.setattr(Volume, "listing", listing_then_gone)
+    things = await read_back(found, await two.write(upper))
+    assert things[b"file0"] == things[b"file1"] == things[b"folder"] == things[b"new"] == GONE
+    assert not any(path.startswith(b"folder/") for path in things)
+    things = await read_back(found, await two.write(upper))
+    assert things == seen(lower) | seen(upper)
+
+
+@pytest.mark.parametrize("operations", range(14))
+async def test_forgetting_may_be_cut_off_anywhere(
+    lower: Path, upper: Path, operations: int
+) -> None:
+    bare = memory()
+    parent = await (await writer(await repository(bare))).write(lower, final=True)
+    store = FaultyStore(bare)
+    found = await repository(store, seed=5)
+    two = await continuing(found, parent)
+    fill(upper, 2)
+    await two.write(upper)
+    fill(upper, 3)
+    old = seen(lower) | seen(upper)
+    await two.write(upper)
+    first = {
+        pack_id
+        for pack_id, pack in two.packs.items()
+        if pack.generation == 2 and pack.facts.kind is PackKind.DATA
+    }
+    assert first
+    two.forget(first)
+    fill(upper, 4)
+    store.faults = Faults(cut_after=store.operations + operations)
+    with suppress(Cut):
+        await two.write(upper)
+    for pack_id in first:
+        await bare.delete(names.pack(PackKind.DATA, pack_id))
+    fresh = await repository(bare, seed=6)
+    committed = (await fresh.records(OTHER)).newest
+    assert committed is not None
+    expected = old if committed.generation == 3 else seen(lower) | seen(upper)
+    assert await read_back(fresh, committed) == expected
+    record = await (await continuing(fresh, None)).write(upper)
+    assert await read_back(fresh, record) == seen(lower) | seen(upper)
