@@ -97,29 +97,28 @@ async def collect_command(
 
 def sentences(found: Collected, *, dry_run: bool) -> list[str]:
     """Return what people are told about a collection, the problems aside."""
-    would = "Would have" if dry_run else "Has"
     said = [
-        f"{found.checkpoints} checkpoints with {found.generations} generations need "
-        f"{show_bytes(found.needed_bytes)} of the {show_bytes(found.stored_bytes)} in "
-        f"{found.packs} packs."
+        f"{_count(found.checkpoints, 'checkpoint')} with "
+        f"{_count(found.generations, 'generation')}: {show_bytes(found.needed_bytes)} are needed "
+        f"of the {show_bytes(found.stored_bytes)} in {_count(found.packs, 'pack')}."
     ]
-    if found.deleted_records:
-        said.append(f"{would} dropped {found.deleted_records} superseded generations.")
-    if found.deleted_packs or found.deleted_indexes:
-        said.append(
-            f"{would} deleted {found.deleted_packs} packs ({show_bytes(found.deleted_bytes)}) and "
-            f"{found.deleted_indexes} indexes."
-        )
-    if found.announced_packs:
-        said.append(f"{would} announced the end of {found.announced_packs} packs.")
-    if found.revived_packs:
-        said.append(f"{would} taken back the announcement of {found.revived_packs} packs.")
-    if found.rewritten_packs:
-        into = f", now {show_bytes(found.written_bytes)}" if found.written_bytes else ""
-        said.append(
-            f"{would} rewritten {found.rewritten_packs} packs "
-            f"({show_bytes(found.rewritten_bytes)}{into})."
-        )
+    done = [
+        (
+            found.deleted_records,
+            f"drop {_count(found.deleted_records, 'superseded generation')}; what only they "
+            "needed is found by the next collection",
+        ),
+        (
+            found.deleted_packs,
+            f"delete {_count(found.deleted_packs, 'pack')} ({show_bytes(found.deleted_bytes)})",
+        ),
+        (found.deleted_indexes, f"delete {_count(found.deleted_indexes, 'index', 'indexes')}"),
+        (found.announced_packs, f"announce the end of {_count(found.announced_packs, 'pack')}"),
+        (found.revived_packs, f"take back the announcement of {found.revived_packs}"),
+        (found.rewritten_packs, _rewriting(found)),
+    ]
+    does = "Would" if dry_run else "Did"
+    said += [f"{does} {what}." for count, what in done if count]
     if found.is_blocked:
         said.append(
             "Nothing is freed while a record or an index can't be read: bring it back, or delete "
@@ -127,12 +126,23 @@ def sentences(found: Collected, *, dry_run: bool) -> list[str]:
         )
     elif found.unused_packs or found.waiting_packs:
         said.append(
-            f"{found.unused_packs} packs ({show_bytes(found.unused_bytes)}) are without use; "
-            f"{found.waiting_packs} of all are announced and wait."
+            f"Without use: {_count(found.unused_packs, 'pack')} "
+            f"({show_bytes(found.unused_bytes)}), of which {found.waiting_packs} are announced and "
+            "wait."
         )
     if found.next_at is not None and not found.is_blocked:
         said.append(f"More can be freed from {show_time(found.next_at)} UTC on: collect then.")
     return said
+
+
+def _rewriting(found: Collected) -> str:
+    before = f"{_count(found.rewritten_packs, 'pack')} ({show_bytes(found.rewritten_bytes)})"
+    after = f", now {show_bytes(found.written_bytes)}" if found.written_bytes else ""
+    return f"rewrite {before}{after}"
+
+
+def _count(number: int, what: str, several: str = "") -> str:
+    return f"{number} {what if number == 1 else several or what + 's'}"
 
 
 @click.command("delete")
