@@ -61,7 +61,7 @@ async def test_collect_says_what_it_found_and_did(
     done = await studios("checkpoints", "collect", "-w", str(work))
     assert done.exit_code == 0
     assert "2 checkpoints with 7 generations: " in done.stderr
-    assert "Did drop 3 superseded generations;" in done.stderr
+    assert "Dropped 3 superseded generations;" in done.stderr
     assert "More can be freed from" not in done.stderr
     assert len(await found.places(OTHER)) == 3
     again = await studios("checkpoints", "collect", "-w", str(work))

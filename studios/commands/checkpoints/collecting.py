@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     from checkpoints.collecting.outcome import Collected, Progress
 
 
+_DONE = {
+    "announce": "Announced",
+    "delete": "Deleted",
+    "drop": "Dropped",
+    "rewrite": "Rewrote",
+    "take": "Took",
+}
+
+
 class Deletion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What `delete` prints for scripts."""
 
@@ -117,8 +126,10 @@ def sentences(found: Collected, *, dry_run: bool) -> list[str]:
         (found.revived_packs, f"take back the announcement of {found.revived_packs}"),
         (found.rewritten_packs, _rewriting(found)),
     ]
-    does = "Would" if dry_run else "Did"
-    said += [f"{does} {what}." for count, what in done if count]
+    for count, what in done:
+        verb, _, rest = what.partition(" ")
+        if count:
+            said.append(f"Would {what}." if dry_run else f"{_DONE[verb]} {rest}.")
     if found.is_blocked:
         said.append(
             "Nothing is freed while a record or an index can't be read: bring it back, or delete "
@@ -127,8 +138,7 @@ def sentences(found: Collected, *, dry_run: bool) -> list[str]:
     elif found.unused_packs or found.waiting_packs:
         said.append(
             f"Without use: {_count(found.unused_packs, 'pack')} "
-            f"({show_bytes(found.unused_bytes)}), of which {found.waiting_packs} are announced and "
-            "wait."
+            f"({show_bytes(found.unused_bytes)}); announced and waiting: {found.waiting_packs}."
         )
     if found.next_at is not None and not found.is_blocked:
         said.append(f"More can be freed from {show_time(found.next_at)} UTC on: collect then.")
