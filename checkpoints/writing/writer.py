@@ -186,7 +186,8 @@ class Writer:
             self._writing = False
 
     async def _try(self, wish: _Wish) -> Record:
-        banned = await tombstones(self._repository)
+        # Where nothing has changed, nothing is stored, nor looked for.
+        banned = await tombstones(self._repository) if wish.changed != () else frozenset()
         is_trusted = True
         for _ in range(CAPTURES_MAX):
             try:
@@ -309,10 +310,9 @@ class Writer:
         self, wish: _Wish, banned: frozenset[PackId], *, is_trusted: bool
     ) -> tuple[Source, Known]:
         repository, previous = self._repository, self.previous
-        moved = await repository.moved()
+        moved = await repository.moved() if wish.changed != () else ()
         own = self._indexes
         chunks = ChunkSource(repository.storage, own.all, repository.moved, moved)
-
         ahead = Ahead(chunks, repository.nodes)
 
         def tree(field: TreeField | None) -> Tree | None:
