@@ -64,6 +64,7 @@ The checkpoint store:
 - `checkpoint_model_actors` what processes do
 - `checkpoint_model_history` steps, one after the other
 - `real_folders`        folders with everything that one may hold, drawn by hypothesis
+- `checkpoint_model_scene` a repository in the middle of its life, and what may be done to it next
 - `faulty_store`        a store around another that fails as stores do
 - `s3_servers`          servers of the real S3 protocol
 - `faulty_s3`           a proxy before one, that answers what the test says

@@ -42,6 +42,8 @@ class Fault(StrEnum):
     """A read ends early, and the store notices."""
     FLIPPED_BIT = auto()
     """A read has a wrong bit, and nobody notices but who checks hashes."""
+    SPOILT_CREATION = auto()
+    """What is stored has another bit than what was sent, and nobody notices."""
     NOT_PERMITTED = auto()
     FULL = auto()
 
@@ -120,6 +122,8 @@ class FaultyStore:
         fault = self._next("put_new", key)
         if fault is Fault.EXISTS_412:
             raise AlreadyThereError(f"{key} is there already", operation="put_new", key=key)
+        if fault is Fault.SPOILT_CREATION:
+            data = flipped(data)
         await self._do("put_new", key, fault, lambda: self.inner.put_new(key, data))
 
     async def delete(self, key: str) -> None:
@@ -186,8 +190,11 @@ def _raise_after(operation: str, key: str, fault: Fault | None) -> None:
 
 
 def _spoilt(data: Part, fault: Fault | None) -> Part:
-    if fault is not Fault.FLIPPED_BIT or not data:
-        return data
+    return flipped(data) if fault is Fault.FLIPPED_BIT and data else data
+
+
+def flipped(data: Part) -> bytes:
+    """Return the same with a bit in the middle turned around."""
     spoilt = bytearray(data)
     spoilt[len(data) // 2] ^= 0x10
     return bytes(spoilt)
