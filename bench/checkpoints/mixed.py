@@ -25,7 +25,7 @@ from bench.checkpoints.tools import Borg, Restic, Store, Tar
 from bench.checkpoints.trees import removed, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from bench.checkpoints.facts import Facts
@@ -51,20 +51,13 @@ async def measure(
         folder.folder.mkdir()
         s3 = Store(S3, ground.disk / "s3" / bucket.NAME, endpoint)
         round_of = _Round(ground, source, expected, samples)
-        turns: Sequence[tuple[Store, Sequence[Tool | None]]] = (
-            (
-                folder,
-                (
-                    None,
-                    Restic(folder, ground.disk),
-                    Borg(folder, ground.disk),
-                    Tar(folder, ground.disk),
-                ),
-            ),
-            (s3, (None, Restic(s3, ground.disk))),
-        )
         for number in range(rounds):
-            for store, tools in turns:
+            for base in (folder, s3):
+                # A new place each time: rclone remembers folders' names for minutes.
+                store = base.within(f"round{number}")
+                tools: list[Tool | None] = [None, Restic(store, ground.disk)]
+                if base is folder:
+                    tools += [Borg(store, ground.disk), Tar(store, ground.disk)]
                 first = number % len(tools)
                 for tool in (*tools[first:], *tools[:first]):
                     name = await (round_of.peer(tool) if tool else round_of.ours(store))

@@ -96,7 +96,7 @@ def cost(answer: Answer) -> Cost:
 def where(store: Store, repository: str) -> Where:
     """Return a repository's address."""
     if store.endpoint:
-        return Where(url=f"s3://{bucket.NAME}/{repository}", endpoint=store.endpoint)
+        return Where(url=f"s3://{bucket.NAME}/{store.path}{repository}", endpoint=store.endpoint)
     return Where(url=str(store.folder / repository))
 
 

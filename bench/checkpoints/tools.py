@@ -7,7 +7,7 @@ again each time, and syncs nothing.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from bench.checkpoints import bucket
@@ -26,6 +26,13 @@ class Store:
     name: str
     folder: Path
     endpoint: str = ""
+    path: str = ""
+    """In the bucket: nothing, or with a slash at its end."""
+
+    def within(self, name: str) -> Store:
+        """Return a new folder in it as a store."""
+        (self.folder / name).mkdir()
+        return replace(self, folder=self.folder / name, path=f"{self.path}{name}/")
 
     def stored_bytes(self, repository: str) -> int:
         """Return the sizes of all objects of one."""
@@ -94,7 +101,7 @@ class Restic:
 
     def _address(self) -> str:
         if self.store.endpoint:
-            return f"s3:{self.store.endpoint}/{bucket.NAME}/{self.name}"
+            return f"s3:{self.store.endpoint}/{bucket.NAME}/{self.store.path}{self.name}"
         return str(self.store.folder / self.name)
 
 
