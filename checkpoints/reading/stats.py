@@ -76,13 +76,8 @@ async def measure(
         records = await repository.records(checkpoint_id)
         problem = str(records.damaged[0]) if records.damaged else ""
         for record in records.generations:
-            try:
-                source = await repository.chunks(record)
-                await asyncio.to_thread(_mark, repository, record, source, owners, number)
-            except NotThereError:
-                continue  # deleted meanwhile
-            except DamagedError as error:
-                problem = problem or str(error)
+            found = await _marked(repository, record, owners, number)
+            problem = problem or found
             done += 1
             report(done, total)
         counted.append((checkpoint_id, records.generations, problem))
@@ -95,6 +90,20 @@ async def measure(
             for number, (checkpoint_id, records, problem) in enumerate(counted)
         ),
     )
+
+
+async def _marked(repository: Repository, record: Record, owners: _Owners, number: int) -> str:
+    """Count what a generation has; return what is wrong with it, or "". Gone is not wrong."""
+    try:
+        try:
+            source = await repository.chunks(record)
+            await asyncio.to_thread(_mark, repository, record, source, owners, number)
+        except DamagedError as error:
+            await repository.storage.size(names.record(record.place))
+            return str(error)
+    except NotThereError:
+        pass  # deleted meanwhile
+    return ""
 
 
 class _Owners:
