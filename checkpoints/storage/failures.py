@@ -54,6 +54,13 @@ class StorageBrokenError(StorageError):
     """What is stored isn't what must be: an object ends before the bytes that were asked for."""
 
 
+def require_whole(size: int, key: str, bytes_max: int) -> None:
+    """Raise StorageBrokenError of an object that is too long to be what it should."""
+    if size > bytes_max:
+        sentence = f"{key} has {size} bytes, more than anything that is written here"
+        raise StorageBrokenError(sentence, operation="get", key=key)
+
+
 class StorageUnfitError(StorageError):
     """The store lacks a feature that nothing here works without; the sentence names it."""
 

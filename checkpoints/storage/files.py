@@ -25,8 +25,13 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from checkpoints.storage.failures import AlreadyThereError, StorageAwayError, StorageBrokenError
-from checkpoints.storage.storage import Listed, is_key
+from checkpoints.storage.failures import (
+    AlreadyThereError,
+    StorageAwayError,
+    StorageBrokenError,
+    require_whole,
+)
+from checkpoints.storage.storage import WHOLE_BYTES_MAX, Listed, is_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +71,9 @@ class Files:
 
     def read_all(self, key: str) -> bytes:
         with self._open(key) as fd:
-            return _read(fd, key, 0, os.fstat(fd).st_size)
+            size = os.fstat(fd).st_size
+            require_whole(size, key, WHOLE_BYTES_MAX)
+            return _read(fd, key, 0, size)
 
     def read(self, key: str, start: int, length: int) -> bytes:
         with self._open(key) as fd:

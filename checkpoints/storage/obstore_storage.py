@@ -19,8 +19,16 @@ from checkpoints.storage.failures import (
     NotThereError,
     StorageAwayError,
     StorageBrokenError,
+    require_whole,
 )
-from checkpoints.storage.storage import Listed, Range, check_key, check_prefix, is_key
+from checkpoints.storage.storage import (
+    WHOLE_BYTES_MAX,
+    Listed,
+    Range,
+    check_key,
+    check_prefix,
+    is_key,
+)
 from checkpoints.storage.translation import from_obstore
 from checkpoints.storage.whole_objects import WholeObjects, ends_early
 from common.threads import Threads
@@ -69,6 +77,7 @@ class ObstoreStorage:
         check_key(key)
         try:
             result = await obstore.get_async(self._store, key)
+            require_whole(result.range[1], key, WHOLE_BYTES_MAX)
             if result.range[1] <= COPIED_AT_ONCE:
                 return bytes(await _received(result, key))
             pieces = [bytes(piece) async for piece in result.stream(COPIED_AT_ONCE)]
@@ -163,7 +172,9 @@ class ObstoreStorage:
 
     async def _read(self, key: str) -> memoryview:
         try:
-            return await _received(await obstore.get_async(self._store, key), key)
+            result = await obstore.get_async(self._store, key)
+            require_whole(result.range[1], key, WHOLE_BYTES_MAX)
+            return await _received(result, key)
         except FOREIGN as error:
             raise from_obstore(error, "get", key) from error
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 KEY_CHARACTERS_MAX = 512
 """Of S3's 1024 bytes, Azure's 1024 and GCS's 1024, so that a work directory's path fits before."""
 
+WHOLE_BYTES_MAX = 1 << 30
+"""Of an object that is read in one piece: more than any that is written here can have. An index of
+four million chunks has 200 MB."""
+
 _SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _KEY = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
 _PREFIX = re.compile(rf"({_SEGMENT}/)*")
@@ -71,6 +75,7 @@ class Storage(Protocol):
     async def get(self, key: str) -> bytes:
         """Return all of an object, as created. Raises `NotThereError`.
 
+        One that is longer than `WHOLE_BYTES_MAX` is a `StorageBrokenError`, before it is read.
         Copied, unlike parts: what is read whole is mostly small, or kept.
         """
         ...

@@ -127,6 +127,24 @@ class Entry(_Value, frozen=True, kw_only=True, gc=False):
 
 DELETION = Entry(kind=Kind.DELETION)
 
+DEVICE_MAJOR_MAX = (1 << 12) - 1
+DEVICE_MINOR_MAX = (1 << 20) - 1
+"""What Linux has of device numbers."""
+
+_OVERLAY = b"trusted.overlay."
+_OVERLAY_INSIDE = b"trusted.overlay.overlay."
+
+
+def is_attribute_name(name: bytes) -> bool:
+    """Return whether an entry may have it: not overlay's own, which would show what isn't there.
+
+    Those of an overlay that was mounted inside are kept.
+    """
+    if not name or b"\0" in name:
+        return False
+    return not name.startswith(_OVERLAY) or name.startswith(_OVERLAY_INSIDE)
+
+
 VOLUMES = 1 << 16
 """Numbers that volumes can have; after the last comes 0 again. Two volumes with one number could be
 mistaken for one only if a file outlived all others between them."""

@@ -19,6 +19,8 @@ from checkpoints.tree.entry import (
     ATTRIBUTE_NAME_BYTES_MAX,
     ATTRIBUTES_BYTES_MAX,
     ATTRIBUTES_MAX,
+    DEVICE_MAJOR_MAX,
+    DEVICE_MINOR_MAX,
     ENTRY_BYTES_MAX,
     INLINE_BYTES_MAX,
     MODE_MAX,
@@ -32,6 +34,7 @@ from checkpoints.tree.entry import (
     Kind,
     RefusedError,
     Target,
+    is_attribute_name,
     is_deletion,
 )
 from checkpoints.tree.extents import (
@@ -131,6 +134,7 @@ def _encode_attributes(key: Key, attributes: tuple[tuple[bytes, bytes], ...]) ->
     previous = b""
     for name, value in attributes:
         assert previous < name, "attributes ascend by name"
+        assert is_attribute_name(name), "overlay's own are left out before"
         if len(name) > ATTRIBUTE_NAME_BYTES_MAX or len(value) > ATTRIBUTE_BYTES_MAX:
             raise RefusedError(f"{keys.path_of(key)!r} has a too large attribute {name!r}")
         parts += (bytes((len(name),)), name, _U32.pack(len(value)), value)
@@ -173,6 +177,8 @@ def _decode(data: bytes, at: int) -> tuple[Entry, int]:
         content, at = _decode_target(data, at)
     elif kind is Kind.CHARACTER_DEVICE or kind is Kind.BLOCK_DEVICE:
         major, minor = _DEVICE.unpack_from(data, at)
+        if major > DEVICE_MAJOR_MAX or minor > DEVICE_MINOR_MAX:
+            raise DamagedError(f"an entry is device {major}:{minor}, which can't be")
         content = Device(major=major, minor=minor)
         at += _DEVICE.size
     entry = Entry(
@@ -232,6 +238,8 @@ def _decode_attributes(data: bytes, at: int) -> tuple[tuple[tuple[bytes, bytes],
         total += len(name) + length
         if name <= previous or length > ATTRIBUTE_BYTES_MAX:
             raise DamagedError("an entry's attributes don't ascend, or are too large")
+        if not is_attribute_name(name):
+            raise DamagedError(f"an entry has the attribute {name!r}, which none can have")
         attributes.append((name, value))
         previous = name
     if not count or total > ATTRIBUTES_BYTES_MAX:

@@ -15,6 +15,8 @@ from checkpoints.tree import cutter
 from checkpoints.tree.builder import build
 from checkpoints.tree.changes import Change, RemoveEntry, RemoveSubtree, SetEntry
 from checkpoints.tree.entry import (
+    DEVICE_MAJOR_MAX,
+    DEVICE_MINOR_MAX,
     INLINE_BYTES_MAX,
     VOLUMES,
     Content,
@@ -26,6 +28,7 @@ from checkpoints.tree.entry import (
     Kind,
     Target,
     deletion,
+    is_attribute_name,
 )
 from checkpoints.tree.entry_bytes import encode
 from checkpoints.tree.extents import Extent
@@ -181,6 +184,11 @@ _FILES: st.SearchStrategy[Content] = st.one_of(
         ).map(tuple),
     ),
 )
+_DEVICES = st.builds(
+    Device,
+    major=st.integers(0, DEVICE_MAJOR_MAX),
+    minor=st.integers(0, DEVICE_MINOR_MAX),
+)
 _CONTENTS: dict[Kind, st.SearchStrategy[Content]] = {
     Kind.FILE: _FILES,
     Kind.FOLDER: st.none(),
@@ -188,12 +196,14 @@ _CONTENTS: dict[Kind, st.SearchStrategy[Content]] = {
         Target, path=st.binary(min_size=1, max_size=40).filter(lambda path: b"\0" not in path)
     ),
     Kind.FIFO: st.none(),
-    Kind.CHARACTER_DEVICE: st.builds(Device, major=_U32, minor=_U32),
-    Kind.BLOCK_DEVICE: st.builds(Device, major=_U32, minor=_U32),
+    Kind.CHARACTER_DEVICE: _DEVICES,
+    Kind.BLOCK_DEVICE: _DEVICES,
     Kind.SOCKET: st.none(),
 }
 _ATTRIBUTES = st.dictionaries(
-    st.binary(min_size=1, max_size=12), st.binary(max_size=40), max_size=3
+    st.binary(min_size=1, max_size=12).filter(is_attribute_name),
+    st.binary(max_size=40),
+    max_size=3,
 ).map(lambda attributes: tuple(sorted(attributes.items())))
 _TIMES = st.one_of(
     st.integers(-(2**63) * 10**9, (2**63 - 1) * 10**9 + 999_999_999),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from checkpoints.storage import files, obstore_storage
 from checkpoints.storage.failures import AlreadyThereError, NotThereError, StorageBrokenError
 from checkpoints.storage.storage import Range
 
@@ -37,6 +38,18 @@ async def test_an_object_is_created_once_and_keeps_its_bytes(storage: Storage) -
             await storage.put_new("a/b", data)
         assert (raised.value.operation, raised.value.key) == ("put_new", "a/b")
     assert await storage.get("a/b") == b"first"
+
+
+async def test_what_is_too_long_to_be_ours_is_not_read(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (files, obstore_storage):
+        monkeypatch.setattr(module, "WHOLE_BYTES_MAX", len(CONTENT))
+    await storage.put_new("a/fits", CONTENT)
+    await storage.put_new("a/too-long", CONTENT + b"!")
+    assert await storage.get("a/fits") == CONTENT
+    with pytest.raises(StorageBrokenError, match=r"a/too-long has \d+ bytes"):
+        await storage.get("a/too-long")
 
 
 async def test_of_many_creations_at_once_one_succeeds(storage: Storage) -> None:

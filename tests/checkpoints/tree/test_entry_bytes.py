@@ -147,6 +147,8 @@ SMALL = Entry(kind=Kind.FILE, content=Inline(data=b"hi"))
 FOLDER = Entry(kind=Kind.FOLDER)
 LINK = Entry(kind=Kind.SYMBOLIC_LINK, content=Target(path=b"ab"))
 NAMED = Entry(kind=Kind.FIFO, attributes=((b"a", b""), (b"b", b"")))
+DEVICE = Entry(kind=Kind.BLOCK_DEVICE, content=Device(major=8, minor=1))
+REDIRECTED = Entry(kind=Kind.FIFO, attributes=((b"trusted.overlai.r", b"/etc"),))
 MOVED = Entry(kind=Kind.FILE, content=IndirectExtents(size_bytes=9, references=(Extent(CHUNK, 9),)))
 HOLE = Entry(kind=Kind.FILE, content=Extents(size_bytes=9, extents=(Extent(None, 9),)))
 
@@ -166,6 +168,11 @@ HOLE = Entry(kind=Kind.FILE, content=Extents(size_bytes=9, extents=(Extent(None,
         pytest.param(damaged(DELETION, 2, b"\1"), id="deletion with a mode"),
         pytest.param(damaged(DELETION, 36, b"\1"), id="deletion with an inode"),
         pytest.param(damaged(NAMED, 53, b"a"), id="an attribute twice"),
+        pytest.param(damaged(NAMED, 47, b"\0"), id="zero byte in an attribute's name"),
+        pytest.param(damaged(DEVICE, 44, b"\0\x10"), id="device that can't be"),
+        pytest.param(
+            damaged(REDIRECTED, 47, b"trusted.overlay.r"), id="attribute of the overlay itself"
+        ),
         pytest.param(damaged(FOLDER, 1, b"\2") + b"\0\0", id="no attributes"),
         pytest.param(damaged(FILE, 44, b"\4"), id="size"),
         pytest.param(damaged(FILE, 56, b"\2"), id="kind of extent"),
