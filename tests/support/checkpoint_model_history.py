@@ -123,6 +123,20 @@ class History:
         self._do(self.world.start(run.process, program, run.permits))
         self._do(self.world.run(run.process, operations))
 
+    def work(self, number: int, writes: Sequence[Sequence[tuple[str, bytes, int]]]) -> None:
+        """Write again and again, and sweep up."""
+        run = self._ready(number)
+        for edits in writes:
+            if run is None or not run.is_ready:
+                return
+            for edit in edits:
+                run.edit(*edit)
+            self._do(self.world.start(run.process, run.write(is_listed=True), run.permits))
+            self._do(self.world.run(run.process))
+            if run.is_ready:
+                self._do(self.world.start(run.process, run.sweep(), run.permits))
+                self._do(self.world.run(run.process))
+
     def sweep(self, number: int, operations: int) -> None:
         run = self._ready(number)
         if run is not None:

@@ -172,16 +172,10 @@ class Reference:
         """Assert that what is stored is needed: collections had all the time that they wait."""
         needed = {names.FORMAT}
         for known in self.standing():
-            record = known.record
-            needed.add(names.record(record.place))
-            needed |= {names.index(each.place) for each in record.indexes}
-            indexes = self.oracle.indexes(record)
-            for chunk in known.chunks:
-                found = self.oracle.find(indexes, chunk)
-                assert found is not None
-                needed |= {found[0], pack_key(found[1])}
+            needed |= self._names_of(known.record)
         needed |= {names.record(place) for place in self.seals}
-        assert not self.ghosts, f"{self.ghosts} are left"
+        for place in self.ghosts:  # one of few, it may be among those that are kept
+            needed |= self._names_of(self.oracle.record(place))
         left = self.store.objects.keys() - needed
         left = {key for key in left if not key.startswith(names.COLLECTIONS)}
         assert not left, f"nobody needs {sorted(left)}"
@@ -189,6 +183,21 @@ class Reference:
             kept = 1 if self.is_over(checkpoint_id) else KEPT_WHILE_WRITTEN
             there = [place for place in self.generations(checkpoint_id) if self.is_there(place)]
             assert len(there) <= kept, f"{there} are too many"
+
+    def _names_of(self, record: Record) -> set[str]:
+        """Return the names of all objects without which a record isn't whole."""
+        indexes = self.oracle.indexes(record)
+        chunks: set[ChunkId] = set()
+        for tree in (record.tree, record.base):
+            if tree is not None:
+                chunks |= self.oracle.holds(record, tree)[1]
+        needed = {names.record(record.place)}
+        needed |= {names.index(each.place) for each in record.indexes}
+        for chunk in chunks:
+            found = self.oracle.find(indexes, chunk)
+            assert found is not None
+            needed |= {found[0], pack_key(found[1])}
+        return needed
 
 
 def _difference(found: Things, expected: Things, place: Place) -> str:

@@ -51,7 +51,8 @@ class FaultyS3:
     """What comes next, and what came."""
 
     url: str = ""
-    answers: deque[Answer] = field(default_factory=deque)
+    answers: deque[Answer | None] = field(default_factory=deque)
+    """To the next requests; None lets one pass."""
     requests: list[tuple[str, str, Mapping[str, str]]] = field(default_factory=list)
     """Method, path with query, headers."""
 
@@ -93,6 +94,8 @@ async def faulty_s3(upstream: str) -> AsyncIterator[FaultyS3]:
             skip_auto_headers=("User-Agent", "Content-Type"),
         ) as real:
             headers = {k: v for k, v in real.headers.items() if k not in NOT_PASSED_ON}
+            if request.method == "HEAD":
+                headers["Content-Length"] = real.headers.get("Content-Length", "0")
             return web.Response(status=real.status, headers=headers, body=await real.read())
 
     app = web.Application(client_max_size=64 << 20)

@@ -66,6 +66,7 @@ STEPS: Mapping[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
             "operations": OPERATIONS,
         },
     ),
+    "work": (3, {"number": NUMBERS, "writes": st.lists(EDIT_LISTS, min_size=2, max_size=5)}),
     "sweep": (3, {"number": NUMBERS, "operations": OPERATIONS}),
     "read": (2, {"number": NUMBERS, "restores": st.booleans(), "operations": OPERATIONS}),
     "verify": (1, {"operations": OPERATIONS}),
