@@ -18,9 +18,15 @@ may have been spoilt, and not what is stored.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from checkpoints.format import index as index_format, names, parameters as parameters_format
+from checkpoints.format import (
+    collection as collection_format,
+    index as index_format,
+    names,
+    parameters as parameters_format,
+)
 from checkpoints.format.damage import DamagedError, DamagedObjectError
 from checkpoints.format.parameters import Parameters
 from checkpoints.reading.failures import first_of
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
     from checkpoints.storage.storage import Storage
     from common.clock import Clock
 
+_READ = (names.parse_index, names.parse_moved, names.parse_collection)
 PACKS_AT_ONCE = 4
 """Read whole: 64 MiB at worst."""
 
@@ -103,14 +110,17 @@ class _Verification:
         keys, places = await self._list()
         await self._check_format()
         for key in keys:
-            await self._read_index(key)
+            if names.parse_collection(key) is not None:
+                await self._check_collection(key)
+            else:
+                await self._read_index(key)
         await self._read_packs()
         await self._read_records(places)
         self._found.damages.sort(key=lambda damage: damage.key)
         return self._found
 
     async def _list(self) -> tuple[list[str], list[Place]]:
-        """Look at all names; return those of indexes, and the places of records."""
+        """Look at all names; return those of indexes and collections, and the places of records."""
         keys: list[str] = []
         places: list[Place] = []
         async for listed in self._repository.storage.list(""):
@@ -119,7 +129,7 @@ class _Verification:
                 self._packs.there(*pack)
             elif (place := names.parse_record(key)) is not None:
                 places.append(place)
-            elif names.parse_index(key) or names.parse_moved(key):
+            elif any(parse(key) is not None for parse in _READ):
                 keys.append(key)
             elif not _is_other(key):
                 self._found.foreign.append(key)
@@ -138,6 +148,10 @@ class _Verification:
             await self._checked(names.FORMAT, _check_format)
         except NotThereError:
             self._damaged(names.FORMAT, MISSING)
+
+    async def _check_collection(self, key: str) -> None:
+        with suppress(NotThereError):  # deleted since it was listed
+            await self._checked(key, _check_findings)
 
     async def _checked(self, key: str, check: Callable[[bytes], str]) -> bytes:
         """Return an object; name it if `check` finds something wrong twice. NotThereError."""
@@ -260,12 +274,16 @@ class _Verification:
 
 def _is_other(key: str) -> bool:
     """Say whether it is one of our names that hold nothing to be checked here."""
-    parsers = (names.parse_tombstone, names.parse_collection)
-    return (
-        key == names.FORMAT
-        or key.startswith(PROBES)
-        or any(parse(key) is not None for parse in parsers)
-    )
+    is_tombstone = names.parse_tombstone(key) is not None
+    return is_tombstone or key == names.FORMAT or key.startswith(PROBES)
+
+
+def _check_findings(data: bytes) -> str:
+    try:
+        collection_format.parse(data)
+    except DamagedError as error:
+        return str(error)
+    return ""
 
 
 def _check_format(data: bytes) -> str:

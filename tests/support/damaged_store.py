@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from checkpoints.format import index as index_format, names, pack as pack_format, record
+from checkpoints.format import collection, index as index_format, names, pack as pack_format, record
 from checkpoints.format.codec import decode
+from checkpoints.format.collection import Findings
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import ChunkId, PackId
 from checkpoints.format.index import Index, IndexName, name_of, name_of_moved
@@ -67,6 +68,9 @@ async def furnish(repository: Repository) -> None:
         checkpoint=3,
     )
     await move(repository, OTHER)
+    findings = collection.encode(Findings(packs=frozenset({PackId(bytes(16))})))
+    await repository.storage.put_new(names.collection(1_700_000_000_000), findings)
+    await repository.storage.put_new(names.tombstone(PackId(bytes(16))), b"unreferenced\n")
 
 
 async def share(

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 Objects = dict[str, bytes]
 
-SILENT = ("tombstones/", "collections/")
+SILENT = ("tombstones/",)
+"""That they are there is all they say."""
 
 
 def flips(objects: Objects) -> Iterator[tuple[set[str], Objects]]:
