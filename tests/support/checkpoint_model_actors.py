@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from tests.support.checkpoint_model_reference import Reference
 
 PATHS = (b"a", b"b", b"c", b"d", b"d/a", b"d/b", b"d/e", b"d/e/a", b"f", b"f/a")
-CONTENTS = 12
+CONTENTS = 8
 """So few that checkpoints often have the same."""
-CONTENT_BYTES = (0, 60, 300, 900)
+CONTENT_BYTES = (60, 300, 500, 900)
 """Below 193 they are in the tree itself."""
 OPAQUE = b"trusted.overlay.opaque"
 

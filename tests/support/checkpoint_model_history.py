@@ -9,14 +9,19 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import pytest
+
 from checkpoints.format.ids import CheckpointId
+from checkpoints.writing import pack_writer
 from tests.support.checkpoint_model import World
 from tests.support.checkpoint_model_actors import Collector, Deleter, Looker, Reader, Run
 from tests.support.checkpoint_model_gate import Fate
+from tests.support.trees import small_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HOUR = 3600
+PACK_BYTES = 400
+"""Most packs have one chunk, so that each is needed or not by itself."""
 COLLECTIONS_TO_THE_END = 14
 """Each a day after the other: after a week, packs are rewritten to be compressed better, and three
 days later, what they were before is gone."""
@@ -35,6 +42,10 @@ class History:
     """See the module."""
 
     def __init__(self) -> None:
+        self._scaled = ExitStack()
+        patch = self._scaled.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(pack_writer, "PACK_BYTES_FULL", PACK_BYTES)
+        self._scaled.enter_context(small_nodes())
         self.folder = Path(tempfile.mkdtemp(prefix="checkpoint-model-"))
         self.world = World()
         self.world.open()
@@ -46,6 +57,7 @@ class History:
         try:
             self.world.close()
         finally:
+            self._scaled.close()
             shutil.rmtree(self.folder)
 
     def _do(self, act: Coroutine[object, object, T]) -> T:
@@ -136,6 +148,53 @@ class History:
             if run.is_ready:
                 self._do(self.world.start(run.process, run.sweep(), run.permits))
                 self._do(self.world.run(run.process))
+
+    def succeed(
+        self,
+        number: int,
+        writes: Sequence[Sequence[tuple[str, bytes, int]]],
+        *,
+        is_deleted: bool,
+        operations: int,
+    ) -> None:
+        """End a run, and continue it with another, of whose parent maybe nothing is left."""
+        run = self._ready(number)
+        if run is None:
+            return
+        self._do(self.world.start(run.process, run.write(is_final=True), run.permits))
+        self._do(self.world.run(run.process))
+        self._begin(run.checkpoint_id, 0, operations, seals=is_deleted)
+        if self.runs[-1].is_ready:
+            self.work(len([run for run in self.runs if run.is_ready]) - 1, writes)
+        if is_deleted:
+            self.delete(self.runs.index(run), 1000)
+
+    def race(
+        self,
+        number: int,
+        edits: Sequence[tuple[str, bytes, int]],
+        operations: int,
+        meanwhile: Sequence[tuple[str, int]],
+    ) -> None:
+        """Write up to some operation, let others do something, and go on writing."""
+        run = self._ready(number)
+        if run is None:
+            return
+        for edit in edits:
+            run.edit(*edit)
+        self._do(self.world.start(run.process, run.write(), run.permits))
+        self._do(self.world.run(run.process, operations))
+        for what, argument in meanwhile:
+            if what == "wait":
+                self.world.wait(argument * 60)
+            elif what == "collect":
+                self.collect(0, 1000)
+            elif what == "sweep":
+                self.sweep(argument, 1000)
+            else:
+                self.delete(argument, 1000)
+        if run.process.is_busy:
+            self._do(self.world.run(run.process))
 
     def sweep(self, number: int, operations: int) -> None:
         run = self._ready(number)

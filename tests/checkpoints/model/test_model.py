@@ -33,6 +33,11 @@ EDIT_LISTS = st.lists(
 )
 LOGGED_MAX = 2000
 """Of what happened last, when something is wrong."""
+MEANWHILE = st.one_of(
+    st.tuples(st.just("wait"), st.sampled_from([11, 11, 50, 300, 1500])),
+    st.tuples(st.just("collect"), st.just(0)),
+    st.tuples(st.sampled_from(["sweep", "sweep", "delete"]), NUMBERS),
+)
 FINALLY = st.sampled_from([False, False, False, True])
 
 STEPS: Mapping[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
@@ -67,6 +72,24 @@ STEPS: Mapping[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
         },
     ),
     "work": (3, {"number": NUMBERS, "writes": st.lists(EDIT_LISTS, min_size=2, max_size=5)}),
+    "succeed": (
+        3,
+        {
+            "number": NUMBERS,
+            "writes": st.lists(EDIT_LISTS, min_size=2, max_size=5),
+            "is_deleted": st.booleans(),
+            "operations": OPERATIONS,
+        },
+    ),
+    "race": (
+        4,
+        {
+            "number": NUMBERS,
+            "edits": EDIT_LISTS,
+            "operations": st.integers(0, 25),
+            "meanwhile": st.lists(MEANWHILE, min_size=1, max_size=4),
+        },
+    ),
     "sweep": (3, {"number": NUMBERS, "operations": OPERATIONS}),
     "read": (2, {"number": NUMBERS, "restores": st.booleans(), "operations": OPERATIONS}),
     "verify": (1, {"operations": OPERATIONS}),
@@ -98,7 +121,7 @@ def step(name: str) -> st.SearchStrategy[Step]:
     return st.tuples(st.just(name), st.fixed_dictionaries(STEPS[name][1]))
 
 
-HISTORIES = st.lists(st.sampled_from(WEIGHTED).flatmap(step), min_size=30, max_size=70)
+HISTORIES = st.lists(st.sampled_from(WEIGHTED).flatmap(step), min_size=25, max_size=50)
 
 
 def play(steps: list[Step]) -> None:
@@ -115,7 +138,7 @@ def play(steps: list[Step]) -> None:
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(HISTORIES)
 def test_whatever_happens_nothing_that_was_committed_is_lost(steps: list[Step]) -> None:
     play(steps)
