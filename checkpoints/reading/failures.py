@@ -19,6 +19,10 @@ class NotEmptyError(RestoreError):
     """There is something in the folder already."""
 
 
+class IsLinkError(RestoreError):
+    """The folder is a link: what it points to may be meant, or not."""
+
+
 class NoSpaceError(RestoreError):
     """The file system is full, or a quota is used up."""
 

@@ -97,10 +97,18 @@ class Reach:
     ) -> Iterator[Loss]:
         for number in range(node.count):
             child = node.child(number)
+            after = node.key(number + 1) if number + 1 < node.count else None
+            if after is not None and after <= child.key:
+                yield Loss(
+                    path=path_of(child.key), names=child.entries, reason="a node is out of order"
+                )
+                continue
             if self._is_sound(child.chunk_id):
                 continue
             try:
                 below = tree.read(child, node.level - 1, keep=False)
+                if after is not None and below.last_key >= after:
+                    raise DamagedChunkError(child.chunk_id, "reaches beyond the next node")
             except DamagedError as error:
                 yield Loss(path=path_of(child.key), names=child.entries, **_why(error))
                 continue

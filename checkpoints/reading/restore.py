@@ -22,7 +22,7 @@ from checkpoints.format import names
 from checkpoints.format.damage import DamagedError
 from checkpoints.reading.attributes import drop_access_rules
 from checkpoints.reading.contents import Contents
-from checkpoints.reading.failures import NotEmptyError, first_of, naming
+from checkpoints.reading.failures import IsLinkError, NotEmptyError, first_of, naming
 from checkpoints.reading.folders import OPEN_FLAGS, Folders
 from checkpoints.reading.making import File, Names, complete_folder, unknown_folder
 from checkpoints.reading.progress import Progress
@@ -102,6 +102,8 @@ async def restore(
 
 
 def _open_root(folder: Path, *, into_existing: bool) -> int:
+    if folder.is_symlink():
+        raise IsLinkError(f"{folder} is a link: give the folder that it leads to.")
     with naming(os.fsencode(folder), "opened"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         root_fd = os.open(folder, OPEN_FLAGS)

@@ -48,7 +48,8 @@ async def test_a_folder_is_written_again_and_again(
     ("wanted", "sentence"),
     [
         ("aaa", "is a session's, which would be stopped"),
-        ("mine", "leave out --checkpoint to begin one"),
+        ("mine", "begins with mine. Leave out --checkpoint to begin one"),
+        ("a" * 16, "Leave out --checkpoint to begin one"),
         ("", "Several checkpoints' ids begin with"),
     ],
 )

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from checkpoints.reading.content import find_file, path_from, read_content
+from checkpoints.reading.failures import IsLinkError, NotEmptyError
 from checkpoints.reading.restore import restore
 from checkpoints.reading.selection import select
 from studios.commands.checkpoints.bars import bar
@@ -23,7 +24,7 @@ from studios.commands.checkpoints.opening import (
 from studios.commands.checkpoints.shown import show_bytes, show_loss, text
 from studios.commands.options import awaited
 from studios.failures import CommandError
-from studios.output import format_option, print_json
+from studios.output import format_option, print_json, printable
 from studios.surroundings import Surroundings, pass_surroundings
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ async def restore_command(
 
     What was deleted is a character device 0:0 there. Needs the rights of root.
     """
-    hint = "`--keep-going`, into another folder, restores all the rest; "
+    hint = "" if keep_going else "`--keep-going`, into another folder, restores what can be; "
     async with opened(surroundings, work_directory, if_damaged=hint) as repository:
         record = await select(repository, checkpoint)
         assert record.tree is not None
@@ -82,14 +83,20 @@ async def restore_command(
             def report(progress: Progress) -> None:
                 note(progress.file_bytes)
 
-            done = await restore(
-                repository,
-                record,
-                folder,
-                keep_going=keep_going,
-                into_existing=into_existing,
-                report=report,
-            )
+            try:
+                done = await restore(
+                    repository,
+                    record,
+                    folder,
+                    keep_going=keep_going,
+                    into_existing=into_existing,
+                    report=report,
+                )
+            except (NotEmptyError, IsLinkError):
+                raise  # nothing was done
+            except BaseException:
+                surroundings.say(f"{folder} is incomplete: remove it before you try again.")
+                raise
     if output == "json":
         print_json(
             surroundings.out,
@@ -105,11 +112,11 @@ async def restore_command(
             ),
         )
     for loss in done.damages:
-        surroundings.say(f"Left out: {show_loss(loss)}: {loss.reason}")
+        surroundings.say(f"Left out: {show_loss(loss)}: {printable(loss.reason)}")
     left_out = sum(not loss.names for loss in done.damages)
+    size = "" if done.damages else f", {show_bytes(done.file_bytes)},"
     surroundings.say(
-        f"Restored {done.entries - left_out} entries, {show_bytes(done.file_bytes)}, "
-        f"of {record.place} to {folder}."
+        f"Restored {done.entries - left_out} entries{size} of {record.place} to {folder}."
     )
     if done.damages:
         raise click.exceptions.Exit(1)

@@ -23,11 +23,11 @@ from studios.commands.checkpoints.opening import (
     single_writer_option,
     work_directory_option,
 )
-from studios.commands.checkpoints.shown import show_bytes, text
+from studios.commands.checkpoints.shown import show_bytes, shown_path, text
 from studios.commands.checkpoints.writing import BY_HAND, say_written
 from studios.commands.options import awaited
 from studios.failures import CommandError
-from studios.output import format_option, print_json, print_sheet
+from studios.output import format_option, print_json, print_sheet, printable
 from studios.surroundings import Surroundings, pass_surroundings
 
 if TYPE_CHECKING:
@@ -86,11 +86,16 @@ async def export_command(
                     note(progress.file_bytes)
 
                 done = await export_layer(repository, record, stream, report=report)
+        except OSError as error:
+            await asyncio.to_thread(file.unlink)
+            raise CommandError(
+                f"{printable(str(file))} can't be written: {error.strerror}. Give another place."
+            ) from error
         except BaseException:
             await asyncio.to_thread(file.unlink)
             raise
     for left in done.left_out:
-        surroundings.say(f"Left out: /{text(left.path)}: {left.what}.")
+        surroundings.say(f"Left out: /{shown_path(left.path)}: {printable(left.what)}.")
     layer = Layer(
         media_type=MEDIA_TYPE,
         digest=done.digest,

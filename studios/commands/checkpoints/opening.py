@@ -31,7 +31,7 @@ from checkpoints.storage.urls import Access, parse_location
 from checkpoints.tree.entry import RefusedError as BeyondLimitsError
 from checkpoints.writing.commit import FencedError
 from checkpoints.writing.reliance import ParentBusyError, ParentGoneError
-from studios.commands.checkpoints.shown import text
+from studios.commands.checkpoints.shown import shown_path
 from studios.failures import CommandError, NotFoundError, RefusedError, UnreachableError
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ async def opened(
         raise  # whoever read what is printed has seen enough
     except OSError as error:
         where = error.filename
-        name = text(os.fsencode(where)) if isinstance(where, (str, bytes)) else url
+        name = shown_path(os.fsencode(where)) if isinstance(where, (str, bytes)) else url
         raise CommandError(f"{name}: {error.strerror or error}.") from error
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from checkpoints.tree.entry import Device, Entry, Kind, Target
+from studios.output import printable
 
 if TYPE_CHECKING:
     from checkpoints.reading.reach import Loss
@@ -83,13 +84,18 @@ def row(name: bytes, entry: Entry) -> tuple[str, ...]:
 
 def show_loss(loss: Loss) -> str:
     """Return what is lost: a file, or names with a node of a tree."""
-    path = "/" + text(loss.path)
+    path = "/" + shown_path(loss.path)
     what = f"{loss.names} names from {path} on" if loss.names else path
     return f"{what} (of what was restored below)" if loss.of_base else what
 
 
+def shown_path(path: bytes) -> str:
+    """Return bytes of a name for a person's terminal, which nothing in it can act on."""
+    return printable(text(path))
+
+
 def text(path: bytes) -> str:
-    """Return bytes of a name as text that can be printed anywhere."""
+    """Return bytes of a name as text, for scripts."""
     return os.fsdecode(path).encode("utf-8", "backslashreplace").decode()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from checkpoints.format.ids import new_checkpoint_id, parse_checkpoint_id
+from checkpoints.format.ids import new_checkpoint_id
 from checkpoints.reading.selection import NoSuchError, choose_checkpoint
 from checkpoints.writing.writer import Writer
 from studios.commands.checkpoints.bars import bar
@@ -19,7 +19,7 @@ from studios.commands.checkpoints.opening import (
     single_writer_option,
     work_directory_option,
 )
-from studios.commands.checkpoints.shown import show_bytes
+from studios.commands.checkpoints.shown import show_bytes, shown_path
 from studios.commands.options import awaited
 from studios.failures import CommandError
 from studios.output import format_option, print_json
@@ -91,7 +91,7 @@ async def write_command(
     Only what is not stored yet is written. Needs the rights to read all that is in the folder.
     """
     async with opened(
-        surroundings, work_directory, create=True, single_writer=single_writer
+        surroundings, work_directory, create=wanted is None, single_writer=single_writer
     ) as repository:
         checkpoint_id = await _checkpoint(repository, wanted)
         writer = await Writer.open(repository, checkpoint_id, run_number=BY_HAND, image=image)
@@ -103,7 +103,7 @@ async def write_command(
             try:
                 record = await writer.write(folder, final=final, progress=progress)
             except PermissionError as error:
-                where = folder / os.fsdecode(error.filename or "")
+                where = shown_path(os.fsencode(folder / os.fsdecode(error.filename or "")))
                 raise CommandError(
                     f"{where} can't be read: {error.strerror}. Run this as root, who may read all."
                 ) from error
@@ -129,18 +129,10 @@ async def _checkpoint(repository: Repository, wanted: str | None) -> CheckpointI
     """Return the checkpoint to write to, unless that is none of ours to write to."""
     if wanted is None:
         return new_checkpoint_id(repository.rng)
-    known = await repository.checkpoints()
     try:
-        checkpoint_id = choose_checkpoint(wanted, known)
-    except NoSuchError:
-        if any(each.startswith(wanted) for each in known):
-            raise
-        try:
-            return parse_checkpoint_id(wanted)
-        except ValueError:
-            raise CommandError(
-                f"No checkpoint's id begins with {wanted}: leave out --checkpoint to begin one."
-            ) from None
+        checkpoint_id = choose_checkpoint(wanted, await repository.checkpoints())
+    except NoSuchError as error:
+        raise NoSuchError(f"{error} Leave out --checkpoint to begin one.") from None
     records = await repository.records(checkpoint_id)
     if any(record.run_number != BY_HAND for record in records.found):
         raise CommandError(

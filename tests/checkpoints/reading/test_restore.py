@@ -111,6 +111,16 @@ async def test_a_folder_with_something_in_it_is_refused(
         await restore(repository, record, tmp_path, into_existing=True)
 
 
+async def test_a_link_is_no_folder_to_restore_to(repository: Repository, tmp_path: Path) -> None:
+    packing = Packing()
+    record = await packing.commit(repository, {b"a": file(b"1")})
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    with pytest.raises(RestoreError, match="is a link: give the folder that it leads to"):
+        await restore(repository, record, tmp_path / "link")
+    assert not os.listdir(tmp_path / "folder")
+
+
 async def test_a_damaged_chunk_costs_the_files_that_have_it(
     repository: Repository, tmp_path: Path
 ) -> None:
