@@ -7,18 +7,19 @@ one's record names the same indexes and maybe more: with others, a chunk may not
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from checkpoints.format.damage import DamagedChunkError, DamagedError
 from checkpoints.format.ids import ChunkId
-from checkpoints.tree.entry import Extents, IndirectExtents
+from checkpoints.tree.entry import Extents, IndirectExtents, Kind
 from checkpoints.tree.keys import Key, path_of
 from checkpoints.tree.long_lists import extents_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from checkpoints.format.names import Place
     from checkpoints.tree.entry import Entry
@@ -79,9 +80,10 @@ class Reach:
         check: Callable[[ChunkId], None],
     ) -> Iterator[Loss]:
         is_sound = True
-        found = (
-            self._children(tree, node, fetch, check) if node.level else _leaf(node, fetch, check)
-        )
+        if node.level:
+            found = self._children(tree, node, fetch, check)
+        else:
+            found = _leaf(tree, node, fetch, check)
         for loss in found:
             is_sound = False
             yield loss
@@ -115,18 +117,31 @@ class Reach:
             yield from self._below(tree, child, below, fetch, check)
 
 
-def _leaf(node: Node, fetch: Fetch, check: Callable[[ChunkId], None]) -> Iterator[Loss]:
+def _leaf(tree: Tree, node: Node, fetch: Fetch, check: Callable[[ChunkId], None]) -> Iterator[Loss]:
     try:
         entries = node.entries(0, node.count)
     except DamagedError as error:
         yield Loss(path=path_of(Key(node.key(0))), names=node.count, **_why(error))
         return
+    yield from _nowhere(tree, entries)
     for key, entry in entries:
         try:
             for chunk in chunks_of(entry, fetch):
                 check(chunk)
         except DamagedError as error:
             yield Loss(path=path_of(key), **_why(error))
+
+
+def _nowhere(tree: Tree, entries: Sequence[tuple[Key, Entry]]) -> Iterator[Loss]:
+    """Yield names below something that is no folder: no store does that, and nobody restores it."""
+    folders = Counter(key.partition(b"\0")[0] for key, _ in entries)
+    for folder, count in folders.items():
+        try:
+            above = tree.lookup(folder)
+        except DamagedError:
+            continue  # told where it is come across
+        if above is None or above.kind is not Kind.FOLDER:
+            yield Loss(path=folder, names=count, reason="has names in it, but is no folder")
 
 
 def _why(error: DamagedError) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import stat
 import sys
 import tarfile
 import tempfile
@@ -15,6 +16,7 @@ import pytest
 
 from tests.support.checkpoint_commands import LONG, read
 from tests.support.folder_facts import look
+from tests.support.full_disk import small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +111,29 @@ def archived(name: str, owner: int) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.uid = info.gid = owner
     return info
+
+
+async def test_no_name_acts_on_the_terminal(studios: Studios, work: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    socket = os.path.join(tmp_path, "mine", "a\x1b]0;title\x07")
+    os.mknod(socket, stat.S_IFSOCK)
+    written = await read(studios, "write", tmp_path / "mine", "-w", work)
+    arguments = ("export", written["checkpointId"], str(tmp_path / "layer"), "-w", str(work))
+    done = await studios("checkpoints", *arguments)
+    assert done.exit_code == 0, done.output
+    assert "Left out: /a\\x1b]0;title\\x07: layers have no sockets" in done.stderr
+
+
+async def test_export_names_its_own_file_on_a_full_disk(
+    studios: Studios, work: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "small").mkdir()
+    with small_disk(tmp_path / "small", size_bytes=1 << 20):
+        layer = tmp_path / "small/layer"
+        done = await studios("checkpoints", "export", "bbb", str(layer), "-w", str(work))
+        assert not layer.exists()
+    assert done.exit_code == 1
+    assert f"{layer} can't be written: No space left on device" in done.stderr
 
 
 async def test_nothing_follows_the_final_generation(

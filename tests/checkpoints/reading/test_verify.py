@@ -219,6 +219,15 @@ async def test_a_sample_is_drawn_by_seed(repository: Repository) -> None:
     assert not all(seen)
 
 
+async def test_names_below_what_is_no_folder_are_lost(repository: Repository) -> None:
+    packing = Packing()
+    entries = {b"a": file(b"1"), b"a/b": file(b"2"), b"none/c": file(b"3"), b"d": file(b"4")}
+    await packing.commit(repository, entries)
+    found = await verify(repository)
+    assert lost(found) == {1: [b"a", b"none"]}
+    assert "is no folder" in found.losses[0].named[0].reason
+
+
 async def test_foreign_names_are_listed_and_left_alone(repository: Repository) -> None:
     await repository.storage.put_new("packs/notes.txt", b"mine")
     found = await verify(repository)
