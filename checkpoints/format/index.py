@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, NewType
 
 from blake3 import blake3
 
+from checkpoints.format.codec import CHUNK_BYTES_MAX
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import CHUNK_ID_BYTES, ChunkId, PackId
-from checkpoints.format.pack import ENTRY_BYTES, PackKind
+from checkpoints.format.pack import ENTRY_BYTES, OBJECT_BYTES_MAX, PackKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -180,6 +181,8 @@ class Index:
             )
         except ValueError:
             raise DamagedError("the index has a pack of an unknown kind") from None
+        if any(pack.object_bytes > OBJECT_BYTES_MAX for pack in self.packs):
+            raise DamagedError("the index has a pack that is too large for one")
 
     def __len__(self) -> int:
         count: int = self._count
@@ -247,7 +250,10 @@ class Index:
         pack, offset, stored, raw, codec = _PLACE.unpack_from(self._data, at + CHUNK_ID_BYTES)
         if pack >= len(self.packs):
             raise DamagedError("the index names a pack that it doesn't list")
-        return ChunkPlace(self.packs[pack], offset, stored, raw, codec)
+        facts = self.packs[pack]
+        if raw > CHUNK_BYTES_MAX or offset + stored > facts.object_bytes:
+            raise DamagedError("the index has a chunk that no pack could hold")
+        return ChunkPlace(facts, offset, stored, raw, codec)
 
 
 def merged(indexes: Iterable[Index], *, without: Collection[PackId] = ()) -> bytes:

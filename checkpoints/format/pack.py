@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PACK_BYTES_MAX = 16 * 1024 * 1024
+OBJECT_BYTES_MAX = PACK_BYTES_MAX + CHUNK_BYTES_MAX
+"""What is longer is no pack: nobody makes room for what somebody claims."""
 PACK_BYTES_FULL = 8 * 1024 * 1024
 """A pack with as many bytes of chunks is closed: large enough for a store's throughput, small
 enough that rewriting one is nothing."""
@@ -98,7 +100,7 @@ def parse_trailer(data: bytes | memoryview, expected: PackId) -> Trailer:
     if kind not in {PackKind.DATA, PackKind.TREE}:
         raise DamagedError(f"the pack has the unknown kind {kind}")
     trailer = Trailer(PackKind(kind), PackId(pack_id), count, offset, table_hash)
-    if trailer.pack_bytes > PACK_BYTES_MAX + CHUNK_BYTES_MAX:
+    if trailer.pack_bytes > OBJECT_BYTES_MAX:
         raise DamagedError("the pack claims to be larger than a pack may be")
     return trailer
 

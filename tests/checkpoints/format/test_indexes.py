@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import given, strategies as st
 
+from checkpoints.format.codec import CHUNK_BYTES_MAX
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import CheckpointId, ChunkId, Generation, PackId
 from checkpoints.format.index import (
@@ -19,7 +20,7 @@ from checkpoints.format.index import (
     name_of_moved,
 )
 from checkpoints.format.names import Place
-from checkpoints.format.pack import PackKind
+from checkpoints.format.pack import OBJECT_BYTES_MAX, PackKind
 
 NAME = name_of(Place(CheckpointId("0123456789abcdef"), Generation(7)))
 ids = st.binary(min_size=32, max_size=32).map(ChunkId)
@@ -27,10 +28,20 @@ packs = st.builds(
     PackFacts,
     st.binary(min_size=16, max_size=16).map(PackId),
     st.sampled_from(PackKind),
-    st.integers(0, 2**32 - 1),
+    st.integers(0, OBJECT_BYTES_MAX),
 )
-sizes = st.integers(0, 2**32 - 1)
-places = st.builds(ChunkPlace, packs, sizes, sizes, sizes, st.integers(0, 1))
+
+
+@st.composite
+def _places(draw: st.DrawFn) -> ChunkPlace:
+    pack = draw(packs)
+    offset = draw(st.integers(0, pack.object_bytes))
+    stored = draw(st.integers(0, pack.object_bytes - offset))
+    raw = draw(st.integers(0, CHUNK_BYTES_MAX))
+    return ChunkPlace(pack, offset, stored, raw, draw(st.integers(0, 1)))
+
+
+places = _places()
 tables = st.dictionaries(ids, places, max_size=20)
 
 
@@ -49,7 +60,7 @@ def test_everything_is_found_and_nothing_else(
 
 def test_ids_that_are_not_spread_evenly_are_found_too() -> None:
     """Hashes are; whoever makes some up must not make look-ups fail."""
-    pack = PackFacts(PackId(bytes(16)), PackKind.DATA, 1)
+    pack = PackFacts(PackId(bytes(16)), PackKind.DATA, 4000)
     rng = random.Random(3)
     table = {
         ChunkId(bytes(24) + rng.randbytes(8)): ChunkPlace(pack, number, 1, 1, 0)
@@ -110,3 +121,25 @@ def test_a_merged_index_has_the_same_bytes_as_one_made_at_once() -> None:
     ]
     at_once = build({chunk: place for table in tables for chunk, place in table.items()})
     assert merged(Index(build(table)) for table in tables) == at_once
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param((1 << 20, (1 << 20) - 9, 10, 10), id="beyond its pack"),
+        pytest.param((1 << 20, 0, 10, CHUNK_BYTES_MAX + 1), id="larger than a chunk"),
+    ],
+)
+def test_no_room_is_made_for_what_no_pack_could_hold(place: tuple[int, int, int, int]) -> None:
+    object_bytes, offset, stored, raw = place
+    pack = PackFacts(PackId(bytes(16)), PackKind.DATA, object_bytes)
+    chunk = ChunkId(bytes(32))
+    index = Index(build({chunk: ChunkPlace(pack, offset, stored, raw, 0)}))
+    with pytest.raises(DamagedError, match="no pack could hold"):
+        index.find(chunk)
+
+
+def test_no_pack_is_larger_than_packs_are() -> None:
+    pack = PackFacts(PackId(bytes(16)), PackKind.DATA, OBJECT_BYTES_MAX + 1)
+    with pytest.raises(DamagedError, match="too large"):
+        Index(build({ChunkId(bytes(32)): ChunkPlace(pack, 0, 1, 1, 0)}))
