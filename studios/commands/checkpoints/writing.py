@@ -88,7 +88,8 @@ async def write_command(
 ) -> None:
     """Write FOLDER, as it is, as a checkpoint's next generation, and print the checkpoint's id.
 
-    Only what is not stored yet is written. Needs the rights to read all that is in the folder.
+    Only what is not stored yet is written. Needs the rights to read all that is in the folder. What
+    is mounted below it stays out, as an empty folder.
     """
     async with opened(
         surroundings, work_directory, create=wanted is None, single_writer=single_writer
