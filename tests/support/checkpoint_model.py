@@ -154,6 +154,14 @@ class World:
             await self.step(process)
         assert operations < OPERATIONS_MAX, f"{process.name} never ends"
 
+    async def run_to_record(self, process: Process) -> None:
+        """Let a process go on until it is about to create a record, or to its end."""
+        while process.is_busy:
+            waiting = process.gate.waiting
+            if any(each.name == "put_new" and names.parse_record(each.key) for each in waiting):
+                return
+            await self.step(process)
+
     async def cut(self, process: Process, fate: Callable[[], Fate]) -> None:
         """End a process at once."""
         process.gate.cut(fate)
@@ -182,7 +190,8 @@ class World:
         """Let time pass, in which nobody goes on.
 
         What was sent happens within its time, and is answered whenever its sender goes on. So do
-        reads, if their answers are to be `stale` by then.
+        reads, if their answers are to be `stale` by then. Who would sleep for longer in the pause
+        before another try ends: nothing but the next look helps against that.
         """
         self.wait_until(self.store.elapsed + timedelta(seconds=seconds), is_stale=is_stale)
 
@@ -191,6 +200,9 @@ class World:
         for process in self.processes:
             gate = process.gate
             for operation in tuple(gate.waiting):
+                if operation.name == "sleep" and operation.began < limit:
+                    gate.cut(lambda: Fate.LOST_BEFORE)
+                    break
                 is_sent = operation.is_change or (is_stale and operation.name != "sleep")
                 if is_sent and operation.began < limit:
                     operation.happen()

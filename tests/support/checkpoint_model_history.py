@@ -173,24 +173,28 @@ class History:
         self,
         number: int,
         edits: Sequence[tuple[str, bytes, int]],
-        operations: int,
+        operations: int | None,
         meanwhile: Sequence[tuple[str, int]],
     ) -> None:
-        """Write up to some operation, let others do something, and go on writing."""
+        """Write up to some operation, or to the record, let others do something, and go on."""
         run = self._ready(number)
         if run is None:
             return
         for edit in edits:
             run.edit(*edit)
         self._do(self.world.start(run.process, run.write(), run.permits))
-        self._do(self.world.run(run.process, operations))
+        if operations is None:
+            self._do(self.world.run_to_record(run.process))
+        else:
+            self._do(self.world.run(run.process, operations))
         for what, argument in meanwhile:
             if what == "wait":
                 self.world.wait(argument * 60)
             elif what == "collect":
                 self.collect(0, 1000)
             elif what == "sweep":
-                self.sweep(argument, 1000)
+                for number in range(len(self.runs)):
+                    self.sweep(number, 1000)
             else:
                 self.delete(argument, 1000)
         if run.process.is_busy:

@@ -86,7 +86,7 @@ STEPS: Mapping[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
         {
             "number": NUMBERS,
             "edits": EDIT_LISTS,
-            "operations": st.integers(0, 25),
+            "operations": st.one_of(st.none(), st.integers(0, 25)),
             "meanwhile": st.lists(MEANWHILE, min_size=1, max_size=4),
         },
     ),
