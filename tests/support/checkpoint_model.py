@@ -141,6 +141,9 @@ class World:
 
     async def step(self, process: Process, which: int = 0, fate: Fate = Fate.ANSWERED) -> None:
         """Decide about one of a process's operations, and let it go on to the next."""
+        if process.gate.is_cut:
+            await self._rest()  # it ended while time passed
+            return
         waiting = sorted(process.gate.waiting, key=lambda each: (each.key, each.name))
         assert waiting, f"{process.name} waits for nothing that can be had"
         process.gate.decide(waiting[which % len(waiting)], fate)
