@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tests.support.checkpoint_model_store import SimulatedStore
 
 CLEAR = (StorageError, DamagedError, FencedError)
-UNNAMED = (names.TOMBSTONES, names.COLLECTIONS, "probes/")
-"""Of tombstones and probes only the names count, and old findings that are damaged say nothing."""
+UNNAMED = (names.TOMBSTONES, "probes/")
+"""Only their names count."""
 
 
 class Noting(FaultyStore):
