@@ -25,7 +25,7 @@ BIN := .venv/bin
 PACKAGES := agent checkpoints common connect_proxy control_plane studios tests
 CODE := $(wildcard $(PACKAGES) bench)
 
-.PHONY: run test test-roots test-sessions test-rest check check-format check-lint check-types check-imports check-tidy format bench lock \
+.PHONY: run test test-roots test-sessions test-rest check check-format check-lint check-types check-imports check-tidy format bench lock soak \
 	clean-host install-dev check-data-dir
 
 # Before anything is installed or made: what an unset variable of the caller's leaves is no folder.
@@ -51,6 +51,10 @@ test-sessions:
 
 test-rest:
 	@$(ALONE) $(BIN)/python -m pytest tests $(SESSION_TESTS:%=--ignore=%)
+
+# What takes too long for every day: full sizes, thousands of random histories, every fault everywhere.
+soak: install-dev
+	@$(ALONE) unshare --mount $(BIN)/python -m pytest tests -m soak
 
 # Two at a time: more would only wait for each other on a small machine.
 check: install-dev

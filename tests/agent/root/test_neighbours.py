@@ -73,12 +73,15 @@ print(len(seen), sorted(opened))
     session.run(f"cat > {path} <<'END'\n{watch}\nEND")
     watching = f"{PYTHON} -I {path} > /root/watching; mv /root/watching /root/watched"
     session.ask("start", arguments=["sh", "-c", watching], wait=False)
-    for _ in range(40):
+
+    def is_over() -> bool:  # whatever enters to ask is seen, too: as many as the machine can start
         assert session.run("sleep 0.02").code == 0
-    until(lambda: session.run("cat /root/watched").code == 0, what="the watcher's end")
+        return session.run("cat /root/watched").code == 0
+
+    until(is_over, what="the watcher's end")
     watched = session.run(f"cat /root/watched; rm {path}").output
     assert REACHED not in watched, watched
-    assert int(watched.split()[0]) > 10
+    assert int(watched.split()[0]) > 3
     assert "sleep" in watched  # the control: once it is the session's program, it is seen
 
 

@@ -146,7 +146,7 @@ def test_whatever_happens_nothing_that_was_committed_is_lost(steps: list[Step]) 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@settings(max_examples=3000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1500, suppress_health_check=list(HealthCheck))
 @given(HISTORIES)
 def test_for_long_nothing_that_was_committed_is_lost(steps: list[Step]) -> None:
     play(steps)
