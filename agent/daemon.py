@@ -41,6 +41,7 @@ from agent.stop_sequence import Step, StopSequence
 from agent.stopping import Failed, Requested, StopRequest, Superseded, exit_code
 from agent.supervisor.environment import UnknownVariableError
 from agent.supervisor.output import ToolOutput
+from common.tasks import first_of
 from common.tokens import InvalidTokenError, TokenVerifier
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class Daemon:
             await self._live()
         except* Exception as errors:  # noqa: BLE001 - a bug, in whichever part
             _log.exception("agent_failed", exc_info=errors)
-            self._stop.ask(Failed(f"the agent failed: {_first(errors)!r}"))
+            self._stop.ask(Failed(f"the agent failed: {first_of(errors)!r}"))
             await self._sequence.run(self._stop)
         self._over = True
         limit = LAST_REPORT_SECONDS_MAX
@@ -339,11 +340,3 @@ class Daemon:
                     _log.warning("token_keys_unusable", error=str(error))
             case _:
                 assert_never(action)
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first of the exceptions that started it, however deep the groups are."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -20,6 +20,7 @@ from checkpoints.format.codec import decode
 from checkpoints.format.damage import DamagedError, DamagedObjectError
 from checkpoints.storage.failures import NotThereError, StorageBrokenError
 from checkpoints.storage.storage import Range
+from common.tasks import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -151,18 +152,11 @@ class ChunkSource:
         A few groups are under way at once, so `take` is called by several tasks, in no order that
         can be relied on. Fails as `read` does, at the first that fails.
         """
-        groups = self.groups(chunks)
 
-        async def work() -> None:
-            for group in groups:
-                await take(await self.read_group(group))
+        async def read(group: Group) -> None:
+            await take(await self.read_group(group))
 
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(GROUPS_AT_ONCE):
-                    tasks.create_task(work())
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        await side_by_side(self.groups(chunks), read, at_once=GROUPS_AT_ONCE)
 
     async def _read_here(self, chunk: ChunkId) -> bytes:
         return await self.read(chunk)

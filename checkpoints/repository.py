@@ -23,6 +23,7 @@ from checkpoints.storage.failures import AlreadyThereError, NotThereError, Stora
 from checkpoints.storage.probe import probe
 from checkpoints.tree.cache import NodeCache
 from checkpoints.tree.tree import Tree
+from common.tasks import first_of
 
 if TYPE_CHECKING:
     import random
@@ -146,7 +147,7 @@ class Repository:
                         for place in places[start : start + RECORDS_AT_ONCE]
                     ]
             except ExceptionGroup as errors:
-                raise _first(errors) from None
+                raise first_of(errors) from None
             for read in reads:
                 result = read.result()
                 if isinstance(result, DamagedObjectError):
@@ -207,7 +208,7 @@ class Repository:
             async with asyncio.TaskGroup() as group:
                 reads = [group.create_task(self.index(place)) for place in places]
         except ExceptionGroup as errors:
-            error = _first(errors)
+            error = first_of(errors)
             if isinstance(error, NotThereError):
                 await self.storage.size(names.record(record.place))  # goes before its indexes do
                 raise DamagedObjectError(error.key, "is missing") from None
@@ -242,12 +243,3 @@ class Repository:
                 if is_last:
                     raise DamagedObjectError(key, str(error)) from None
         raise AssertionError
-
-
-def _first(errors: BaseExceptionGroup[Exception]) -> Exception:
-    """Return one of a group's errors: the others are of the same kind."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, Exception)
-    return error

@@ -8,14 +8,45 @@ dies of a bug ends its owner, who learns it from `failed`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+
+T = TypeVar("T")
 
 _log = structlog.get_logger()
+
+
+async def side_by_side(
+    items: Iterable[T], act: Callable[[T], Awaitable[None]], *, at_once: int
+) -> None:
+    """Do something for each item, for so many at once, begun in their order.
+
+    The first failure ends the others, and is raised itself rather than in a group.
+    """
+    waiting = iter(items)
+
+    async def work() -> None:
+        for item in waiting:
+            await act(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        raise first_of(errors) from None
+
+
+def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return one of several failures: they have one cause mostly, and one sentence is read."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 class TaskBag:

@@ -6,12 +6,12 @@ the other stays if it is refused.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
 
 from checkpoints.storage.failures import NotPermittedError
+from common.tasks import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -59,16 +59,9 @@ class Removal:
         """Delete groups of objects, several at once; return what became of each."""
         ordered = [tuple(group) for group in groups]
         results = [False] * len(ordered)
-        waiting = iter(enumerate(ordered))
 
-        async def work() -> None:
-            for number, group in waiting:
-                results[number] = await self.delete(*group)
+        async def delete(number: int) -> None:
+            results[number] = await self.delete(*ordered[number])
 
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(min(DELETIONS_AT_ONCE, len(ordered))):
-                    tasks.create_task(work())
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        await side_by_side(range(len(ordered)), delete, at_once=DELETIONS_AT_ONCE)
         return results

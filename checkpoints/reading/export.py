@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import zstandard
 
-from checkpoints.reading.failures import first_of
 from checkpoints.reading.layer import LeftOut, archive
 from checkpoints.reading.progress import Progress
 from checkpoints.tree.extents import Extent
+from common.tasks import first_of
 from common.threads import Threads
 
 if TYPE_CHECKING:

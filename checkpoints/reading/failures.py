@@ -38,14 +38,6 @@ _HINTS = {
 }
 
 
-def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return one of several failures: they have one cause mostly, and one sentence is read."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 @contextmanager
 def naming(path: bytes, act: str) -> Iterator[None]:
     """Translate the kernel's refusal to do something with a path."""

@@ -22,7 +22,7 @@ from checkpoints.format import names
 from checkpoints.format.damage import DamagedError
 from checkpoints.reading.attributes import drop_access_rules
 from checkpoints.reading.contents import Contents
-from checkpoints.reading.failures import IsLinkError, NotEmptyError, first_of, naming
+from checkpoints.reading.failures import IsLinkError, NotEmptyError, naming
 from checkpoints.reading.folders import OPEN_FLAGS, Folders
 from checkpoints.reading.making import File, Names, complete_folder, unknown_folder
 from checkpoints.reading.progress import Progress
@@ -33,6 +33,7 @@ from checkpoints.storage.failures import NotThereError, StorageBrokenError
 from checkpoints.tree.entry import Extents, IndirectExtents, Kind
 from checkpoints.tree.keys import key_of, path_of
 from checkpoints.tree.long_lists import extents_of
+from common.tasks import first_of
 from common.threads import Threads
 
 if TYPE_CHECKING:

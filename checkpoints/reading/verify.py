@@ -29,7 +29,6 @@ from checkpoints.format import (
 )
 from checkpoints.format.damage import DamagedError, DamagedObjectError
 from checkpoints.format.parameters import Parameters
-from checkpoints.reading.failures import first_of
 from checkpoints.reading.known_packs import MISSING, KnownPacks
 from checkpoints.reading.pack_checks import CheckedPack, check_by_indexes, check_pack, contradiction
 from checkpoints.reading.reach import Reach
@@ -38,6 +37,7 @@ from checkpoints.reading.verified import Damage, Losses, Progress, Verified
 from checkpoints.repository import NoRepositoryError, Repository
 from checkpoints.storage.failures import NotThereError, StorageBrokenError
 from checkpoints.storage.probe import PROBES
+from common.tasks import side_by_side
 
 if TYPE_CHECKING:
     import random
@@ -194,19 +194,12 @@ class _Verification:
             count = min(len(chosen), max(1, round(len(chosen) * self._share)))
             chosen = sorted(self._rng.sample(chosen, count)) if chosen else []
         self._packs_total = len(chosen)
-        left = iter(chosen)
 
-        async def work() -> None:
-            for pack_id in left:
-                await self._read_pack(packs[pack_id], pack_id)
-                self._tell()
+        async def read(pack_id: PackId) -> None:
+            await self._read_pack(packs[pack_id], pack_id)
+            self._tell()
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(PACKS_AT_ONCE):
-                    group.create_task(work())
-        except BaseExceptionGroup as errors:
-            raise first_of(errors) from None
+        await side_by_side(chosen, read, at_once=PACKS_AT_ONCE)
 
     async def _read_pack(self, kind: PackKind, pack_id: PackId) -> None:
         key = names.pack(kind, pack_id)

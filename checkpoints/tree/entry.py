@@ -131,7 +131,8 @@ DEVICE_MAJOR_MAX = (1 << 12) - 1
 DEVICE_MINOR_MAX = (1 << 20) - 1
 """What Linux has of device numbers."""
 
-_OVERLAY = b"trusted.overlay."
+OVERLAY = b"trusted.overlay."
+"""What overlay's own attributes begin with."""
 _OVERLAY_INSIDE = b"trusted.overlay.overlay."
 
 
@@ -142,7 +143,7 @@ def is_attribute_name(name: bytes) -> bool:
     """
     if not name or b"\0" in name:
         return False
-    return not name.startswith(_OVERLAY) or name.startswith(_OVERLAY_INSIDE)
+    return not name.startswith(OVERLAY) or name.startswith(_OVERLAY_INSIDE)
 
 
 VOLUMES = 1 << 16

@@ -16,6 +16,7 @@ from checkpoints.format.index import Index, merged
 from checkpoints.storage.failures import NotThereError
 from checkpoints.writing.dedupe import OTHERS_BYTES_MAX
 from checkpoints.writing.reliance import is_ended
+from common.tasks import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -62,21 +63,14 @@ async def index_of_others(
 
 async def _records(repository: Repository, places: Sequence[Place]) -> list[Record | None]:
     found: list[Record | None] = [None] * len(places)
-    waiting = iter(enumerate(places))
 
-    async def read() -> None:
-        for number, place in waiting:
-            try:
-                found[number] = await _last(repository, place)
-            except (DamagedError, NotThereError) as error:
-                _log.info("checkpoint_not_shared", place=str(place), reason=str(error))
+    async def read(number: int) -> None:
+        try:
+            found[number] = await _last(repository, places[number])
+        except (DamagedError, NotThereError) as error:
+            _log.info("checkpoint_not_shared", place=str(places[number]), reason=str(error))
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(READS_AT_ONCE):
-                group.create_task(read())
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    await side_by_side(range(len(places)), read, at_once=READS_AT_ONCE)
     return found
 
 

@@ -7,12 +7,12 @@ new record comes within `COMMIT_SECONDS_MAX` of the look: from then on, itself k
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from checkpoints.format import names
 from checkpoints.storage.failures import NotThereError, StorageAwayError
+from common.tasks import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -188,23 +188,16 @@ async def _missing(repository: Repository, packs: list[PackFacts]) -> set[PackId
         }
         return {p.pack_id for p in packs if sizes.get(_key(p)) != p.object_bytes}
     missing: set[PackId] = set()
-    waiting = iter(packs)
 
-    async def check() -> None:
-        for pack in waiting:
-            try:
-                size = await repository.storage.size(_key(pack))
-            except NotThereError:
-                size = -1
-            if size != pack.object_bytes:
-                missing.add(pack.pack_id)
+    async def check(pack: PackFacts) -> None:
+        try:
+            size = await repository.storage.size(_key(pack))
+        except NotThereError:
+            size = -1
+        if size != pack.object_bytes:
+            missing.add(pack.pack_id)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(CHECKS_AT_ONCE, len(packs))):
-                group.create_task(check())
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    await side_by_side(packs, check, at_once=CHECKS_AT_ONCE)
     return missing
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from checkpoints.tree.entry import RefusedError
+from checkpoints.tree.entry import OVERLAY, RefusedError, is_attribute_name
 from checkpoints.tree.keys import path_of
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ESTALE, err
 """What opening answers of what was there a moment ago, and now is not, or is something else."""
 NO_ATTRIBUTES = {errno.ENOTSUP, errno.ENODATA, errno.EPERM}
 
-OVERLAY = b"trusted.overlay."
 OPAQUE = "trusted.overlay.opaque"
-ESCAPED = b"trusted.overlay.overlay."
-"""Of an overlay that was mounted inside: theirs, and kept."""
 REFUSED = {b"redirect", b"metacopy", b"whiteout"}
 """They say that content is elsewhere, so an entry would not be what is seen."""
 
@@ -172,7 +169,7 @@ def _attributes(target: int | bytes, key: Key) -> Attributes:
     opaque = False
     for text in listed:
         name = os.fsencode(text)
-        if name.startswith(OVERLAY) and not name.startswith(ESCAPED):
+        if not is_attribute_name(name):
             own = name.removeprefix(OVERLAY)
             if own in REFUSED:
                 raise RefusedError(
