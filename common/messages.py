@@ -100,15 +100,43 @@ class VolumeStatus(_Wire, frozen=True, kw_only=True):
     message: str = ""
 
 
+class CheckpointPhase(StrEnum):
+    """How much a checkpoint holds of what its run did."""
+
+    EMPTY = "empty"
+    """Nothing yet but what the run began with."""
+    INTERIM = "interim"
+    """A state of it, while it goes on."""
+    FINALIZED = "finalized"
+    """All: the run is over."""
+
+
 class CheckpointStatus(_Wire, frozen=True, kw_only=True):
-    """The checkpoint this run writes."""
+    """A checkpoint that this run writes."""
 
     id: str
+    phase: CheckpointPhase
     generation: int
+    """The last one committed; 0 before the first."""
     committed_at: datetime | None = None
-    """When the last generation became durable: what a power cut now would cost is since then."""
+    """As of when the files are safe: what a power cut now would cost is since then. It is when the
+    last committed generation was captured, or when it was last seen that nothing has changed."""
+    entries: int = 0
+    file_bytes: int = 0
+    """Sum of the sizes of all files in the last generation."""
+    stored_bytes: int = 0
+    """What this run has added to the work directory."""
+    torn_files: int = 0
+    """Files whose content in the last generation is of no single instant; 0 on btrfs."""
+    image: str = ""
+    """What it was taken over."""
+    parent_id: str | None = None
+    """The checkpoint that the run began with."""
     in_progress: bool = False
+    answered_request_at: datetime | None = None
+    """The newest `checkpoint_requested_at` that a committed capture answers."""
     message: str = ""
+    """Why it is as old as it is, as a sentence; empty while all is well."""
 
 
 class MountStatus(_Wire, frozen=True, kw_only=True):
@@ -177,6 +205,9 @@ class StatusReport(_Wire, frozen=True, kw_only=True):
     root: RootStatus | None = None
     volume: VolumeStatus | None = None
     checkpoint: CheckpointStatus | None = None
+    """Of this run."""
+    earlier_checkpoint: CheckpointStatus | None = None
+    """Of an earlier run that did not save its files itself: this one has, from its volume."""
     mounts: tuple[MountStatus, ...] | None = None
     activity: ActivityStatus | None = None
     tunnel: TunnelStatus | None = None

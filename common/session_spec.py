@@ -87,6 +87,21 @@ class WorkDirectory(_Wire, frozen=True, kw_only=True):
     single_writer: bool = False
 
 
+class CheckpointSpec(_Wire, frozen=True, kw_only=True):
+    """Under which id a run saves its files, and what it begins with. Ids have 16 hex digits."""
+
+    id: str
+    """Of this run alone: no other ever writes to it."""
+    parent_id: str | None = None
+    """The checkpoint whose last generation is restored; None begins with the bare image."""
+    parent_run_number: int | None = None
+    """The number that seals the parent: no run of the parent's Studio up to it writes to it from
+    then on. Its Studio's newest; None is this run's own number, for a Studio that goes on."""
+    image: str = ""
+    """What the root is made from, as it is compared with what a checkpoint was taken over. Where
+    it is empty the agent finds that out."""
+
+
 class SessionSettings(_Wire, frozen=True, kw_only=True):
     """Numbers an administrator may turn, with the documented defaults."""
 
@@ -116,6 +131,8 @@ class SessionSpec(_Wire, frozen=True, kw_only=True):
     host_state_dir: str
     """A folder that outlives the agent: the log, later the volume's image. Ours alone: 0700."""
     work_directory: WorkDirectory
+    checkpoint: CheckpointSpec | None = None
+    """None saves nothing: a volume is all there is."""
     volume: VolumeLimits = VolumeLimits()
     resources: ResourceLimits = ResourceLimits()
     root: RootSpec = RootSpec()
