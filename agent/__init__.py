@@ -7,7 +7,8 @@
 - `preflight/`      can sessions run here? Asked before anything is made
 - `host_state`     the folder that outlives the agent; one agent at a time
 - `session`        the tool on its ground: made, kept and ended together
-- `ground`         what the tool stands on: volume and root, made and taken away
+- `ground`         what the tool stands on: files and root, made and taken away
+- `session_files`  the session's files: its volume, kept large enough
 - `standing`       what the root is to be, from spec and machine
 - `supervisor/`    the tool's process: start, readiness, output, restart, end
 - `volume/`        the session's own file system: an image that grows

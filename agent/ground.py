@@ -18,18 +18,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent import incidents
-from agent.earlier_files import CannotImportError, bring_in
+from agent.earlier_files import CannotImportError
 from agent.parts import CannotStartError, GroundFailedError, GroundStatus
 from agent.preflight.check import check
 from agent.preflight.needs import WAY_OUT_NEEDS
 from agent.root.fuse_abort import abort_below
 from agent.root.network import NetworkUnavailableError
 from agent.root.session import SessionRoot, SessionStillEndingError
+from agent.session_files import SessionFiles
 from agent.session_record import remove_record, write_record
 from agent.standing import plan_root
-from agent.volume.attachment import ACTIVE
-from agent.volume.btrfs import BtrfsVolume
-from agent.volume.monitor import VolumeMonitor
 from agent.volume.volume import VolumeError
 from common.findings import Verdict, refusal_text, warnings as foreseen
 from common.http1.lane import TcpAddress
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
 
     from agent.host_state import HostState
     from agent.parts import EnteredProgram, Program, Use
+    from agent.session_files import Layers
     from common.clock import Clock
     from common.http1.lane import Address
     from common.session_spec import SessionSpec
@@ -74,8 +73,7 @@ class SessionGround:
         self._warnings = warnings
         self._clock = clock
         self._on_change = on_change
-        self._volume = BtrfsVolume(host.folder, spec.volume, clock=clock)
-        self._monitor = VolumeMonitor(self._volume, spec.volume, clock=clock, on_change=on_change)
+        self._files = SessionFiles(spec, host, clock=clock, on_change=on_change)
         self._root: SessionRoot | None = None
         self._way_out_was_foreseen = False
         """The look at the host has said that there is none, and what would give one."""
@@ -93,14 +91,9 @@ class SessionGround:
         """
         try:
             await self._look_at_host()
-            self._tell("its volume is being attached")
-            await self._volume.create()
-            _log.info("volume_image_ready")
-            mount_point = await self._volume.attach()
-            _log.info("volume_attached")
-            await self._bring_in_earlier_files(mount_point / ACTIVE / "upper")
+            layers = await self._files.make(self._tell)
             self._tell("its session is being made")
-            await self._open(str(mount_point / ACTIVE), output_fd)
+            await self._open(layers, output_fd)
             self._tell("its session is ready")
         except (VolumeError, CannotStartError, CannotImportError, OSError, ValueError) as error:
             _log.warning("ground_failed", kind=type(error).__name__, reason=str(error))
@@ -118,40 +111,21 @@ class SessionGround:
         losses = {finding.need for finding in found.having(Verdict.WEAKER)}
         self._way_out_was_foreseen = not losses.isdisjoint(WAY_OUT_NEEDS)
 
-    async def _bring_in_earlier_files(self, upper: os.PathLike[str]) -> None:
-        """While the volume grows: they may be more than it holds at first."""
-        earlier = self._host.earlier_workspace
-        if not await asyncio.to_thread(earlier.is_dir):
-            return
-        self._tell("the files that it had before sessions had volumes are being copied")
-        workspace = os.path.join(upper, self._spec.tool.working_directory.lstrip("/"))
-        refusal: Exception | None = None
-        await self._monitor.step()  # a copy that was given up may have filled it
-        async with asyncio.TaskGroup() as group:
-            growing = group.create_task(self._monitor.run())
-            try:
-                await bring_in(earlier, type(earlier)(workspace))
-            except (CannotImportError, OSError) as error:
-                refusal = error  # raised in here it would come out in a group
-            growing.cancel()
-        if refusal is not None:
-            raise refusal
-
-    async def _open(self, active: str, output_fd: int) -> None:
+    async def _open(self, layers: Layers, output_fd: int) -> None:
         try:
-            root = await self._open_root(active, output_fd, own_network=True)
+            root = await self._open_root(layers, output_fd, own_network=True)
         except NetworkUnavailableError as error:
             _log.warning("no_network_of_its_own", error=str(error))
-            root = await self._open_root(active, output_fd, own_network=False)
+            root = await self._open_root(layers, output_fd, own_network=False)
         await asyncio.to_thread(
             write_record, self._host.session_record, root.first_pid, root.cgroup_folders
         )
 
-    async def _open_root(self, active: str, output_fd: int, *, own_network: bool) -> SessionRoot:
+    async def _open_root(self, layers: Layers, output_fd: int, *, own_network: bool) -> SessionRoot:
         plan = await asyncio.to_thread(
             plan_root,
             self._spec,
-            active=active,
+            active=layers.active,
             state_folder=str(self._host.folder),
             given=self._given,
             own_network=own_network,
@@ -173,7 +147,7 @@ class SessionGround:
         root = self._made()
         async with asyncio.TaskGroup() as group:
             group.create_task(root.run())
-            group.create_task(self._monitor.run())
+            group.create_task(self._files.run())
             await root.ended()
             if self._leaving:
                 return
@@ -197,7 +171,7 @@ class SessionGround:
 
     async def detach(self) -> None:
         """Write everything to the image and let go of it. Idempotent. Raise VolumeError."""
-        await self._volume.detach(patient=not self._is_left_behind)
+        await self._files.detach(patient=not self._is_left_behind)
 
     # ── What is asked of a `Ground` ──────────────────────────────────────────
 
@@ -253,7 +227,7 @@ class SessionGround:
 
     def status(self) -> GroundStatus:
         if self._root is None:
-            return GroundStatus(None, self._monitor.status(), self._warnings)
+            return GroundStatus(None, self._files.volume_status(), self._warnings)
         found = self._root.status()
         root = RootStatus(
             memory_kills=found.memory_kills,
@@ -264,11 +238,11 @@ class SessionGround:
         if found.way_out_problem is not None and not self._way_out_was_foreseen:
             sentences.append(f"The session has no way to the internet: {found.way_out_problem}.")
         sentences += incidents.sentences(root, self._spec.resources)
-        return GroundStatus(root, self._monitor.status(), tuple(sentences))
+        return GroundStatus(root, self._files.volume_status(), tuple(sentences))
 
     def growths(self) -> tuple[int, int]:
         """Return how often the volume grew, and how often it could not."""
-        return self._monitor.growths, self._monitor.growth_failures
+        return self._files.growths()
 
     def _tell(self, progress: str) -> None:
         self._progress = progress
