@@ -11,7 +11,9 @@ whatever it sends arrives at an interface and is routed, and the routes to the m
 say unreachable. It takes no filter in the kernel and no program but slirp4netns.
 
 slirp4netns runs in a sandbox of its own making: no capability that matters, an empty root, a filter
-for system calls. It refuses the host's loopback. It ends with the agent, however that ends: its
+for system calls. To empty its root it unmounts everything, and that would reach whatever shares
+mounts with it: data links would vanish from the session. So it starts with copies of the mounts
+that tell nobody. It refuses the host's loopback. It ends with the agent, however that ends: its
 parent-death signal, and a pipe that closes.
 
 Where it isn't installed, or ends again and again, the session has a network without a way out, and
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 READY_SECONDS_MAX = 5.0  # takes some milliseconds
 RESTART_SECONDS = 2.0  # nothing else can be done for a program that ends at once
 _COMPLAINT_BYTES_MAX = 2048
+_PROGRAMS = ("setpriv", "unshare", "slirp4netns")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _log = structlog.get_logger()
@@ -226,13 +229,15 @@ class _WayOut:
 
 
 def _command(ready_fd: int, exit_fd: int, router_fd: int) -> list[str]:
-    programs = {name: shutil.which(name, path=_PATH) for name in ("setpriv", "slirp4netns")}
+    programs = {name: shutil.which(name, path=_PATH) for name in _PROGRAMS}
     for name, program in programs.items():
         if program is None:
             raise NetworkUnavailableError(f"{name} is missing: the session has no way out")
     return [
         str(programs["setpriv"]),
         *("--pdeathsig", "KILL", "--"),
+        str(programs["unshare"]),
+        *("--mount", "--propagation", "slave", "--"),
         str(programs["slirp4netns"]),
         "--configure",
         f"--mtu={MTU_BYTES}",

@@ -244,6 +244,15 @@ def test_way_out_that_ends_is_made_again(session: SessionRig) -> None:
     assert REACHED not in session.run_python(fetch(METADATA)).output
 
 
+def test_a_way_out_that_is_made_again_takes_no_data_link_away(session: SessionRig) -> None:
+    session.ask("mount", path="/workspace/link")
+    for pid in way_out_pids(session):
+        subprocess.run(["kill", "-KILL", pid], check=True)
+    until(lambda: session.ask("status")["way_out_problem"], what="the loss")
+    until(lambda: session.ask("status")["way_out_problem"] is None, what="a new way out")
+    assert session.run("cat /workspace/link/object").output == "linked"
+
+
 def way_out_pids(rig: SessionRig) -> list[str]:
     found = subprocess.run(["pgrep", "-P", str(rig.pid), "slirp4netns"], capture_output=True)
     return found.stdout.decode().split()
