@@ -8,6 +8,10 @@ is waiting and every later one; the processes get an error, and a signal that wa
 The kernel offers this as files, one folder for each connection, in a file system of its own. It is
 mounted where it isn't, for as long as the abort takes: a container often has none.
 
+The kernel gives the number of a connection that has ended to the next, maybe a stranger's. So its
+file is opened first, and written only if the mount is still there then: an open file stays that of
+the connection it was opened for, and does nothing once that has ended.
+
 **Not reversible**, and a connection is one wherever its file system is mounted: `folder` must only
 hold mounts of the session's own.
 """
@@ -15,12 +19,12 @@ hold mounts of the session's own.
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.root import kernel, mountinfo
-from agent.root.confining import write
 from agent.root.paths import is_within
 
 if TYPE_CHECKING:
@@ -48,16 +52,35 @@ def abort_below(folder: str) -> tuple[str, ...]:
     can't hang in what it ends; it may wait for others who change mounts. Raise OSError where the
     kernel's files can't be had. Idempotent.
     """
-    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    mounts = mountinfo.parse(table)
+    mounts = _mounts()
     found = connections_below(mounts, folder)
     if not found:
         return ()
-    with _control_files(mounts):
-        for connection in found:
-            with contextlib.suppress(FileNotFoundError):  # it ended by itself
-                write(f"{_CONTROL}/{connection.number}/abort", "1")
+    with _control_files(mounts), contextlib.ExitStack() as closing:
+        aborts = {connection: closing.enter_context(_abort(connection)) for connection in found}
+        there = connections_below(_mounts(), folder)
+        for connection, abort in aborts.items():
+            if connection in there and abort is not None:
+                os.write(abort, b"1")
     return tuple(connection.point for connection in found)
+
+
+def _mounts() -> tuple[Mount, ...]:
+    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    return mountinfo.parse(table)
+
+
+@contextlib.contextmanager
+def _abort(connection: Connection) -> Iterator[int | None]:
+    try:
+        fd = os.open(f"{_CONTROL}/{connection.number}/abort", os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # it ended by itself
+        yield None
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def connections_below(mounts: Iterable[Mount], folder: str) -> tuple[Connection, ...]:
