@@ -9,6 +9,7 @@ What it knows and decides, pure:
 - `lifecycle`    the life of a Studio as one table
 - `effects`      what the table's entries change
 - `worklist`     what is left to do for a Studio
+- `progress`     the steps that people see of a start or a stop
 - `calendar_hold` no lifespan ends because a clock jumped
 - `desired`      what is wanted of a run
 - `spec_builder` what an engine is handed for a run

@@ -258,11 +258,6 @@ class Studio(_Value, frozen=True, kw_only=True):
             return self.run_lifespan_hours
         return self.next_lifespan_hours
 
-    @property
-    def progress(self) -> tuple[ProgressStep, ...]:
-        """The steps of the session under way."""
-        return _progress(self)
-
 
 WANTS_RUN = frozenset({Status.STARTING, Status.RUNNING})
 ACTIVE = WANTS_RUN | {Status.STOPPING}
@@ -278,51 +273,3 @@ class ConnectDecision(_Value, frozen=True, kw_only=True):
     """Empty when they may; else the reason to show."""
     access_version: int
     exists: bool
-
-
-_RUNG = {Status.STARTING: 0, Status.RUNNING: 2}
-
-
-def _progress(studio: Studio) -> tuple[ProgressStep, ...]:
-    """Three rungs up (asked for, tool starting, running); down, what the agent does in order."""
-    if studio.status is Status.STOPPING:
-        return _stop_steps(studio)
-    if studio.status is Status.ERRORED:
-        return (ProgressStep(status=StepStatus.ERRORED, message=studio.status_message),)
-    if studio.status not in WANTS_RUN:
-        return ()
-    rung = _RUNG[studio.status]
-    if rung == 0 and studio.report is not None:
-        rung = 1
-    warnings = studio.report.warnings if studio.report is not None else ()
-    names = ("Asking for a place to run", "Starting the tool", "Running")
-    return tuple(
-        ProgressStep(
-            status=_rung_status(index, rung, done=studio.status is Status.RUNNING),
-            message=name,
-            warnings=warnings if index == rung else (),
-        )
-        for index, name in enumerate(names)
-    )
-
-
-def _stop_steps(studio: Studio) -> tuple[ProgressStep, ...]:
-    steps = studio.report.stop_steps if studio.report is not None else ()
-    asked = StepStatus.SUCCEEDED if steps else StepStatus.IN_PROGRESS
-    return (
-        ProgressStep(status=asked, message="Asking the session to stop"),
-        *(
-            ProgressStep(
-                status=StepStatus(step.state.value),
-                message=step.name[:1].upper() + step.name[1:],
-                warnings=(step.message,) if step.message else (),
-            )
-            for step in steps
-        ),
-    )
-
-
-def _rung_status(index: int, rung: int, *, done: bool) -> StepStatus:
-    if index < rung or (done and index == rung):
-        return StepStatus.SUCCEEDED
-    return StepStatus.IN_PROGRESS if index == rung else StepStatus.PENDING

@@ -104,7 +104,7 @@ class StudioService(
     async def get(self, person: Person, session_id: SessionId) -> Studio:
         async with self._core.store.read() as transaction:
             studio = await find_studio(transaction, session_id)
-        _require(person, Action.READ, studio)
+        require(person, Action.READ, studio)
         return studio
 
     async def validate_name(self, person: Person, name: str) -> None:
@@ -149,7 +149,7 @@ class StudioService(
             )
             await changes.insert(studio, actor_id=person.id)
             if auto_start:
-                _require(person, Action.START, studio)
+                require(person, Action.START, studio)
                 await self._start(changes, studio.session_id, person, None)
             return await find_studio(transaction, studio.session_id)
 
@@ -161,7 +161,7 @@ class StudioService(
             transaction = changes.transaction
             studio = await find_studio(transaction, session_id, lock=True)
             only_labels = request == UpdateStudio(label_ids=request.label_ids)
-            _require(person, Action.LABEL if only_labels else Action.EDIT, studio)
+            require(person, Action.LABEL if only_labels else Action.EDIT, studio)
             _raise(problems_of_update(request, await self._world(transaction)))
             after = edited(studio, request)
             if request.label_ids is not None:
@@ -188,7 +188,7 @@ class StudioService(
         """Begin a run; nothing if one is under way. `options` hold for that session only."""
         async with self._core.changes.write() as changes:
             studio = await find_studio(changes.transaction, session_id, lock=True)
-            _require(person, Action.START, studio)
+            require(person, Action.START, studio)
             if options is not None and options.configuration.environment:
                 _require_inside(person, studio)
             return await self._start(changes, session_id, person, options)
@@ -208,7 +208,7 @@ class StudioService(
             if full is None:
                 raise
         # The transaction that asked for it may not even have begun.
-        _require(person, Action.STOP, await self.get(person, session_id))
+        require(person, Action.STOP, await self.get(person, session_id))
         raise await self.end_on_full_disk(session_id, full)
 
     async def extend(self, person: Person, session_id: SessionId) -> Studio:
@@ -248,7 +248,7 @@ class StudioService(
         now = self._core.clock.now()
         async with self._core.changes.write() as changes:
             studio = await find_studio(changes.transaction, session_id, lock=True)
-            _require(person, action, studio)
+            require(person, action, studio)
             if event is Event.STOP:
                 limits = self._core.settings.limits
                 event = stop_event(studio, now, force_after_seconds=limits.force_after_seconds)
@@ -267,12 +267,6 @@ class StudioService(
             label_ids=frozenset(label.id for label in await transaction.labels(DEFAULT_WORKSPACE)),
             settings=await settings_of(transaction),
         )
-
-
-def _require(person: Person, action: Action, studio: Studio) -> None:
-    decision = may(person, action, studio)
-    if isinstance(decision, Refused):
-        raise RefusedError(decision.reason)
 
 
 def _require_inside(person: Person, studio: Studio) -> None:

@@ -27,7 +27,7 @@ from control_plane.validation import (
 if TYPE_CHECKING:
     from common.ids import UserId
     from control_plane.core import Core
-    from control_plane.model import Label
+    from control_plane.model import Label, Studio
     from control_plane.store import Transaction
 
 
@@ -204,9 +204,9 @@ async def settings_of(transaction: Transaction) -> WorkspaceSettings:
     return settings
 
 
-def require(person: Person, action: Action) -> None:
-    """Raise RefusedError unless the person may; for actions on no Studio in particular."""
-    decision = may(person, action)
+def require(person: Person, action: Action, studio: Studio | None = None) -> None:
+    """Raise RefusedError unless the person may; `studio` is None for actions on none of them."""
+    decision = may(person, action, studio)
     if isinstance(decision, Refused):
         raise RefusedError(decision.reason)
 

@@ -13,6 +13,7 @@ from control_plane.access import Action, Allowed, may
 from control_plane.api import shapes
 from control_plane.login import members
 from control_plane.model import ACTIVE, Status
+from control_plane.progress import progress_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -153,7 +154,7 @@ class Presenter:
             status_info=status_info(studio),
             progress=tuple(
                 shapes.StepShape(status=step.status, message=step.message, warnings=step.warnings)
-                for step in studio.progress
+                for step in progress_of(studio)
             ),
             active_connections=connected,
             is_private=studio.is_private,

@@ -13,6 +13,7 @@ from control_plane.calendar_hold import CalendarHold, look
 from control_plane.effects import Facts
 from control_plane.lifecycle import TABLE, Event, hear, step, stop_event
 from control_plane.model import JobStanding, Status, StepStatus, Studio
+from control_plane.progress import progress_of
 from control_plane.settings import Limits
 from control_plane.worklist import Forget, Moment, Submit, next_task, watch
 from tests.control_plane.core.simulated_agent import EPOCH, SESSION, studio
@@ -150,7 +151,7 @@ def test_studio_at_rest_leaves_nothing_to_do() -> None:
 
 def test_progress_follows_the_status() -> None:
     def states(of: Studio) -> list[StepStatus]:
-        return [one.status for one in of.progress]
+        return [one.status for one in progress_of(of)]
 
     starting = standing(Status.STARTING)
     done, doing, pending = StepStatus.SUCCEEDED, StepStatus.IN_PROGRESS, StepStatus.PENDING
