@@ -11,6 +11,8 @@
 - `image`       the sparse file: made whole or not at all, checked before use, room on its disk
 - `neighbours`  what other sessions on the same disk may still write to it
 - `loopdev`     loop devices: found, made, given back
+- `snapshots`   a read-only copy for the length of a block, and its space back
+- `changes`     what changed between two of them
 - `syscalls`    system calls that Python has not
 - `memory`      the fake that passes the same tests
 """
