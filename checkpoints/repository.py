@@ -28,6 +28,7 @@ from common.tasks import first_of
 if TYPE_CHECKING:
     import random
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from checkpoints.format.ids import CheckpointId, PackId
     from checkpoints.format.index import IndexName
@@ -197,6 +198,22 @@ class Repository:
                 _log.warning("checkpoint_index_damaged", key=key, reason=error.problem)
         self._moved = indexes
         return tuple(indexes.values())
+
+    async def tombstones(self) -> Mapping[PackId, datetime]:
+        """Return the packs that are on their way out, and since when."""
+        return {
+            pack_id: listed.modified
+            async for listed in self.storage.list(names.TOMBSTONES)
+            if (pack_id := names.parse_tombstone(listed.key)) is not None
+        }
+
+    async def marks(self) -> Mapping[PackId, datetime]:
+        """Return the packs that were found damaged, and since when that is known."""
+        return {
+            pack_id: listed.modified
+            async for listed in self.storage.list(names.MARKS)
+            if (pack_id := names.parse_mark(listed.key)) is not None
+        }
 
     async def indexes(self, record: Record) -> Mapping[Place, Index]:
         """Return a record's indexes, in its order.

@@ -9,6 +9,7 @@
 - `index`      where chunks are; looked up without an object for each
 - `record`     what commits a generation, and what seals a checkpoint
 - `collection` what a collection found without use
+- `mark`       that a pack was found damaged
 - `parameters` the repository's own: `format.json`
 - `damage`     what is raised when bytes are not what they should be
 """

@@ -17,6 +17,7 @@ RECORDS = "checkpoints/"
 INDEXES = "index/"
 MOVED = "index/moved/"
 TOMBSTONES = "tombstones/"
+MARKS = "damaged/"
 COLLECTIONS = "collections/"
 PACKS: Mapping[PackKind, str] = {PackKind.DATA: "packs/", PackKind.TREE: "meta/"}
 
@@ -25,6 +26,7 @@ _RECORD = re.compile(r"checkpoints/([0-9a-f]{16})/(\d{10})", re.ASCII)
 _INDEX = re.compile(r"index/([0-9a-f]{16})/(\d{10})", re.ASCII)
 _MOVED = re.compile(r"index/moved/([0-9a-f]{32})", re.ASCII)
 _TOMBSTONE = re.compile(r"tombstones/([0-9a-f]{32})", re.ASCII)
+_MARK = re.compile(r"damaged/([0-9a-f]{32})", re.ASCII)
 _COLLECTION = re.compile(r"collections/(\d{13})", re.ASCII)
 
 
@@ -65,6 +67,10 @@ def tombstone(pack_id: PackId) -> str:
     return f"{TOMBSTONES}{pack_id.hex()}"
 
 
+def mark(pack_id: PackId) -> str:
+    return f"{MARKS}{pack_id.hex()}"
+
+
 def collection(milliseconds: int) -> str:
     return f"{COLLECTIONS}{milliseconds:013d}"
 
@@ -92,6 +98,10 @@ def parse_moved(key: str) -> PackId | None:
 
 def parse_tombstone(key: str) -> PackId | None:
     return _pack_id(_TOMBSTONE.fullmatch(key))
+
+
+def parse_mark(key: str) -> PackId | None:
+    return _pack_id(_MARK.fullmatch(key))
 
 
 def parse_collection(key: str) -> int | None:

@@ -21,6 +21,7 @@ What is written:
 - `capture`     all of these together: from a folder to a tree
 - `indexes`     where the chunks of a generation are, in few objects
 - `reliance`    what a commit relies on is there still
+- `wish`        what a write is to do, and what it can't go by for damage
 - `commit`      the record
 - `writer`      the generations of one checkpoint
 - `sealing`     nobody writes under a checkpoint any more

@@ -1,18 +1,21 @@
 """What a commit relies on: packs that it didn't write, and the record that it continues.
 
-Both are looked at once more before the commit. A tombstone stands for a day before its pack goes,
-and what a record reaches outlives it by as long. So what passes is there for long enough, if the
-new record comes within `COMMIT_SECONDS_MAX` of the look: from then on, itself keeps what it needs.
+Packs that are on their way out have a tombstone, and those that were found damaged a mark; on both
+nobody relies. Packs and record are looked at once more before the commit. A tombstone stands for a
+day before its pack goes, and what a record reaches outlives it by as long. So what passes is there
+for long enough, if the new record comes within `COMMIT_SECONDS_MAX` of the look: from then on,
+itself keeps what it needs.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from checkpoints.format import names
 from checkpoints.storage.failures import NotThereError, StorageAwayError
-from common.tasks import side_by_side
+from common.tasks import first_of, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,10 +36,10 @@ SINGLE_CHECKS_MAX = 200
 
 
 class PacksGoneError(Exception):
-    """Packs that were relied on are on their way out: their chunks have to be stored again."""
+    """Packs that were relied on can't be: their chunks have to be stored again."""
 
     def __init__(self, packs: frozenset[PackId]) -> None:
-        super().__init__(f"{len(packs)} packs are on their way out")
+        super().__init__(f"{len(packs)} packs are on their way out, or damaged")
         self.packs = packs
 
 
@@ -93,15 +96,29 @@ class Stopwatch:
         return self.seconds > COMMIT_SECONDS_MAX
 
 
-async def tombstones(repository: Repository) -> frozenset[PackId]:
-    """Return the packs that are on their way out."""
-    return frozenset(
-        [
-            pack_id
-            async for listed in repository.storage.list(names.TOMBSTONES)
-            if (pack_id := names.parse_tombstone(listed.key)) is not None
-        ]
-    )
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Packs that nobody relies on."""
+
+    ending: frozenset[PackId]
+    """They have tombstones."""
+    damaged: frozenset[PackId]
+    """They have marks."""
+
+    @property
+    def all(self) -> frozenset[PackId]:
+        return self.ending | self.damaged
+
+
+async def unfit_packs(repository: Repository) -> Unfit:
+    """Return the packs that are on their way out, and those that were found damaged."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tombstones = group.create_task(repository.tombstones())
+            marks = group.create_task(repository.marks())
+    except ExceptionGroup as errors:
+        raise first_of(errors) from None
+    return Unfit(frozenset(tombstones.result()), frozenset(marks.result()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +136,7 @@ class Reliance:
 
 
 async def look(repository: Repository, reliance: Reliance, *, begun: Stopwatch) -> Stopwatch:
-    """Return when all was there and no pack had a tombstone, not too long ago.
+    """Return when all was there and no pack had a tombstone or a mark, not too long ago.
 
     What was written since the write was `begun` is there, unless that is long ago; but it may have
     got a tombstone where the store's clock was set. Raises PacksGoneError, PreviousGoneError,
@@ -144,7 +161,7 @@ async def _look_once(repository: Repository, reliance: Reliance, *, is_late: boo
     if index is not None and not await _is_there(repository, names.index(index)):
         raise IndexGoneError(index)
     if packs or written:
-        gone = (await tombstones(repository)) & (packs.keys() | written.keys())
+        gone = (await unfit_packs(repository)).all & (packs.keys() | written.keys())
         looked_for = {**packs, **written} if is_late else packs
         gone |= await _missing(repository, [p for i, p in looked_for.items() if i not in gone])
         if gone:

@@ -13,7 +13,7 @@ is what the volume shows over the base.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -43,8 +43,8 @@ from checkpoints.writing.reliance import (
     Stopwatch,
     check_ended,
     look,
-    tombstones,
 )
+from checkpoints.writing.wish import Wish, considered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -62,17 +62,6 @@ CAPTURES_MAX = 4
 _NOTHING = Added()
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What a write is to do."""
-
-    folder: Path
-    changed: Sequence[bytes] | None
-    progress: Callable[[Progress], None] | None
-    final: bool
-    prefetch: tuple[str, ...]
 
 
 class Writer:
@@ -102,6 +91,7 @@ class Writer:
         self._indexes = Indexes({})
         self._others: Index | None = None
         self._packs: dict[PackId, WrittenPack] = {}
+        self._healed: frozenset[PackId] = frozenset()
         self._writing = False
         self._fenced = ""
 
@@ -178,16 +168,22 @@ class Writer:
         changed = None if changes is None else tuple(changes)
         self._writing = True
         try:
-            return await self._try(_Wish(folder, changed, progress, final, tuple(prefetch)))
+            return await self._try(
+                Wish(
+                    folder=folder, changed=changed, progress=progress,
+                    final=final, prefetch=tuple(prefetch),
+                )
+            )  # fmt: skip
         except FencedError as error:
             self._fenced = str(error)
             raise
         finally:
             self._writing = False
 
-    async def _try(self, wish: _Wish) -> Record:
-        # Where nothing has changed, nothing is stored, nor looked for.
-        banned = await tombstones(self._repository) if wish.changed != () else frozenset()
+    async def _try(self, wish: Wish) -> Record:
+        wish, banned = await considered(
+            self._repository, wish, self._indexes.all, healed=self._healed
+        )
         is_trusted = True
         for _ in range(CAPTURES_MAX):
             try:
@@ -207,12 +203,14 @@ class Writer:
                 is_trusted = False
         raise StorageAwayError("What was relied on goes again and again.", operation="size")
 
-    async def _write(self, wish: _Wish, banned: frozenset[PackId], *, is_trusted: bool) -> Record:
+    async def _write(self, wish: Wish, banned: frozenset[PackId], *, is_trusted: bool) -> Record:
         """Write once. If the generation before isn't trusted, none of what is stored is used."""
         repository = self._repository
         begun, started_at = Stopwatch(repository.clock), repository.clock.now()
         is_kept = is_trusted or self._base is not None  # the base's chunks are needed anyway
         previous, indexes = (self.previous, self._indexes) if is_kept else (None, Indexes({}))
+        if self._base is None:
+            indexes = indexes.without(wish.hurt)
         source, known = await self._prepare(wish, banned, is_trusted=is_trusted)
         captured = await self._capture(source, known, wish.progress)
         place = Place(self._checkpoint_id, self._next)
@@ -231,7 +229,9 @@ class Writer:
             added=captured.added,
             prefetch=wish.prefetch,
         )
-        return await self._commit(record, stored, reliance, begun)
+        record = await self._commit(record, stored, reliance, begun)
+        self._healed |= wish.hurt
+        return record
 
     async def _inherit(self, parent: Record) -> None:
         """Commit the tree that is continued, as it is: from then on this checkpoint keeps it."""
@@ -307,7 +307,7 @@ class Writer:
             raise DamagedError(str(error)) from None
 
     async def _prepare(
-        self, wish: _Wish, banned: frozenset[PackId], *, is_trusted: bool
+        self, wish: Wish, banned: frozenset[PackId], *, is_trusted: bool
     ) -> tuple[Source, Known]:
         repository, previous = self._repository, self.previous
         moved = await repository.moved() if wish.changed != () else ()
@@ -324,7 +324,7 @@ class Writer:
         if self._others is None and wish.changed != ():
             self._others = await index_of_others(repository, self._checkpoint_id, banned=banned)
         known = Known(own.all, moved=moved, others=self._others, banned=banned | own.forgotten)
-        if previous is None:
+        if previous is None or wish.hurt:
             return Source(wish.folder, None, base, self._volume), known
         before, since = tree(previous.tree), previous.created_at
         source = Source(wish.folder, before, base, self._volume, since, wish.changed, ahead)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from checkpoints.format.names import Place
     from checkpoints.format.record import Record
     from checkpoints.repository import Repository
+    from checkpoints.storage.storage import Storage
     from checkpoints.tree.entry import Entry
 
 SHARED, LARGE, NEW, OTHER, BELOW = (
@@ -111,6 +112,14 @@ async def move(repository: Repository, raw: bytes) -> None:
         names.moved(new), index_format.build(places, index_format.name_of_moved(new))
     )
     await storage.delete(old)
+
+
+async def damage(storage: Storage, key: str, at: int = 0) -> None:
+    """Flip a bit of an object: by default of a pack's first chunk."""
+    data = bytearray(await storage.get(key))
+    data[at] ^= 1
+    await storage.delete(key)
+    await storage.put_new(key, bytes(data))
 
 
 async def everything(repository: Repository) -> dict[str, bytes]:

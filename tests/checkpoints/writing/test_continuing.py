@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from checkpoints.format.record import Record
     from checkpoints.repository import Repository
 
-OPERATIONS = range(26)
+OPERATIONS = range(30)
 """More than opening a writer and a write have."""
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 FIRST = Place(CHECKPOINT, Generation(1))
 SECOND = Place(CHECKPOINT, Generation(2))
-OPERATIONS = range(13)
+OPERATIONS = range(15)
 """More than a second write has: the last ones change nothing."""
 
 
