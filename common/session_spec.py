@@ -85,6 +85,11 @@ class WorkDirectory(_Wire, frozen=True, kw_only=True):
     url: str
     credentials: dict[str, Secret] = {}
     single_writer: bool = False
+    endpoint: str = ""
+    """Another server than the provider's own."""
+    region: str = ""
+    account: str = ""
+    """Azure's storage account."""
 
 
 class CheckpointSpec(_Wire, frozen=True, kw_only=True):
