@@ -173,6 +173,10 @@ class Repository:
         """Return one index. Raises NotThereError, DamagedObjectError."""
         return await self._index(names.index(place), name_of(place))
 
+    async def moved_index(self, name: PackId) -> Index:
+        """Return one list of moved chunks. Raises NotThereError, DamagedObjectError."""
+        return await self._index(names.moved(name), name_of_moved(name))
+
     async def moved(self, *, strict: bool = False) -> tuple[Index, ...]:
         """Return where the chunks of rewritten packs are now; what was moved last comes first.
 
@@ -180,22 +184,20 @@ class Repository:
         raised as DamagedObjectError.
         """
         listed = [
-            (found.modified, pack_id, found.key)
+            (found.modified, pack_id)
             async for found in self.storage.list(names.MOVED)
             if (pack_id := names.parse_moved(found.key)) is not None
         ]
         indexes: dict[PackId, Index] = {}
-        for _, pack_id, key in sorted(listed, reverse=True):
+        for _, pack_id in sorted(listed, reverse=True):
             try:
-                indexes[pack_id] = self._moved.get(pack_id) or await self._index(
-                    key, name_of_moved(pack_id)
-                )
+                indexes[pack_id] = self._moved.get(pack_id) or await self.moved_index(pack_id)
             except NotThereError:
                 continue
             except DamagedObjectError as error:
                 if strict:
                     raise
-                _log.warning("checkpoint_index_damaged", key=key, reason=error.problem)
+                _log.warning("checkpoint_index_damaged", key=error.key, reason=error.problem)
         self._moved = indexes
         return tuple(indexes.values())
 

@@ -1,6 +1,7 @@
 """Which packs are worth rewriting. Pure.
 
 - less than half of what is in one is needed
+- it was found damaged, and something is needed of it that may be whole
 - it has a tombstone that can't be taken away any more, and yet something of it is needed
 - it is a week old, and was not written by a collection: it can be compressed better, or is small
 """
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from checkpoints.format.codec import Codec
-from checkpoints.format.pack import ENTRY_BYTES, TRAILER_BYTES
+from checkpoints.format.pack import ENTRY_BYTES, TRAILER_BYTES, PackEntry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -36,6 +37,8 @@ class Candidate:
     kind: PackKind
     pack_id: PackId
     object_bytes: int
+    salvaged: tuple[PackEntry, ...] | None = None
+    """Of a damaged one: what is needed and may be whole, by offset. Its own table may be wrong."""
 
 
 def choose(
@@ -54,7 +57,9 @@ def choose(
         pack = situation.packs.get(pack_id)
         if pack is None or situation.began - pack.modified < settings.unused_age:
             continue
-        if pack_id in situation.tombstones:
+        if pack_id in situation.damage_marks:
+            is_worth_it = pack_id in situation.salvageable
+        elif pack_id in situation.tombstones:
             is_worth_it = pack_id in plan.contradicted
         else:
             stretches = marks.stretches(pack_id)
@@ -71,8 +76,18 @@ def choose(
         total_bytes += object_bytes
         if total_bytes > settings.rewritten_bytes_max and found:
             break
-        found.append(Candidate(kind, pack_id, object_bytes))
+        found.append(Candidate(kind, pack_id, object_bytes, _salvaged(situation, pack_id)))
     return found
+
+
+def _salvaged(situation: Situation, pack_id: PackId) -> tuple[PackEntry, ...] | None:
+    if pack_id not in situation.damage_marks:
+        return None
+    entries = [
+        PackEntry(chunk, at.offset, at.stored_bytes, at.raw_bytes, at.codec)
+        for chunk, at in situation.salvageable[pack_id].items()
+    ]
+    return tuple(sorted(entries, key=lambda entry: entry.offset))
 
 
 def _is_half_empty(pack: ListedPack, stretches: Sequence[Stretch], settings: Settings) -> bool:

@@ -28,7 +28,7 @@ from checkpoints.collecting.listing import (
     list_indexes,
     list_packs,
     list_probes,
-    list_tombstones,
+    read_marks,
     read_moved,
     store_time,
 )
@@ -135,16 +135,18 @@ class _Collection:
         return found
 
     async def _collect(self) -> None:
-        storage, settings, found = self._storage, self._settings, self._found
-        tombstones = await list_tombstones(storage)
+        repository, storage = self._repository, self._storage
+        settings, found = self._settings, self._found
+        tombstones, listed_marks = await repository.tombstones(), await repository.marks()
         collections = await list_collections(storage)
         before, problem = await findings_before(storage, collections, self._began, settings.apart)
         indexes = await list_indexes(storage)
-        moved = await read_moved(storage, indexes)
+        moved = await read_moved(repository, indexes)
+        damaged = await read_marks(storage, listed_marks)
         packs = await list_packs(storage)
-        marking = Marking(self._repository, packs, moved, self._thread)
+        marking = Marking(repository, packs, moved, self._thread, damaged)
         survey = Survey(
-            self._repository,
+            repository,
             marking,
             lambda done, total: self._report(Progress(Phase.MARKING, done, total)),
         )
@@ -153,6 +155,8 @@ class _Collection:
             began=self._began,
             packs=packs,
             tombstones=tombstones,
+            damage_marks=listed_marks,
+            salvageable=marking.salvageable,
             indexes={key: listed.modified for key, listed in indexes.items()},
             needed_packs=marking.marks.packs,
             needed_indexes=marking.needed_indexes,
@@ -177,7 +181,7 @@ class _Collection:
         if not found.is_blocked and not self._is_too_late():
             await self._rewrite(decision.candidates, marking.marks)
             found.folded_indexes = await fold(
-                self._repository, moved, marking.marks, indexes_max=settings.moved_indexes_max
+                repository, moved, marking.marks, indexes_max=settings.moved_indexes_max
             )
 
     async def _free(self, situation: Situation, plan: Doom) -> None:
@@ -192,7 +196,7 @@ class _Collection:
         found.announced_packs = await execution.announce(self._storage, plan.announced)
         if self._watch.seconds <= settings.revival_lasts_max.total_seconds():
             found.revived_packs = await execution.revive(removal, plan.revived)
-        await execution.delete_packs(self._storage, removal, situation, plan, found)
+        await execution.delete_packs(self._repository, removal, situation, plan, found)
         await execution.delete_indexes(removal, plan, found)
 
     async def _rewrite(self, candidates: Sequence[Candidate], marks: Marks) -> None:

@@ -11,7 +11,7 @@ All times are the store's. Why this is enough is in `docs/checkpoint-format.md`,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from checkpoints.format.collection import Findings
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from checkpoints.collecting.listing import ListedPack
     from checkpoints.collecting.settings import Settings
-    from checkpoints.format.ids import PackId
+    from checkpoints.format.ids import ChunkId, PackId
+    from checkpoints.format.index import ChunkPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,10 @@ class Situation:
     packs: Mapping[PackId, ListedPack]
     tombstones: Mapping[PackId, datetime]
     """Listed before packs were, so that one without a pack has outlived it."""
+    damage_marks: Mapping[PackId, datetime] = field(default_factory=dict)
+    """Of packs that were found damaged. Listed before packs, too."""
+    salvageable: Mapping[PackId, Mapping[ChunkId, ChunkPlace]] = field(default_factory=dict)
+    """What is needed of them, and may be whole."""
     indexes: Mapping[str, datetime]
     """By name, of generations and moved ones."""
     needed_packs: Collection[PackId]
@@ -54,6 +59,8 @@ class Doom:
     deleted_indexes: tuple[str, ...]
     outlived: tuple[PackId, ...]
     """Tombstones of packs that are gone."""
+    outlived_marks: tuple[PackId, ...]
+    """The same of marks, but only of old ones: a pack may be missing, and be needed."""
     waiting: int
     """Packs that have a tombstone, and have to wait."""
 
@@ -97,6 +104,13 @@ def doom(situation: Situation, settings: Settings) -> Doom:
         deleted_packs=tuple(sorted(ends)),
         deleted_indexes=tuple(sorted(useless & before.indexes)),
         outlived=tuple(sorted(tombstones.keys() - situation.packs.keys())),
+        outlived_marks=tuple(
+            sorted(
+                pack_id
+                for pack_id, modified in situation.damage_marks.items()
+                if pack_id not in situation.packs and began - modified > settings.findings_age_max
+            )
+        ),
         waiting=len((tombstones.keys() & situation.packs.keys()) - needed.keys() - ends),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from checkpoints.collecting.listing import list_tombstones
 from checkpoints.format import collection as collection_format, names
 from checkpoints.storage.failures import AlreadyThereError
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from checkpoints.format.collection import Findings
     from checkpoints.format.ids import PackId
     from checkpoints.format.names import Place
+    from checkpoints.repository import Repository
     from checkpoints.storage.storage import Storage
     from common.clock import Clock
 
@@ -58,17 +58,24 @@ async def revive(removal: Removal, packs: Iterable[PackId]) -> int:
 
 
 async def delete_packs(
-    storage: Storage, removal: Removal, situation: Situation, plan: Doom, found: Collected
+    repository: Repository, removal: Removal, situation: Situation, plan: Doom, found: Collected
 ) -> None:
-    """Delete packs, each before its tombstone, if that is still the one that was looked at."""
-    standing = await list_tombstones(storage) if plan.deleted_packs else {}
+    """Delete packs, each before its tombstone, if that is still the one that was looked at.
+
+    Then its mark, if it has one.
+    """
+    standing = await repository.tombstones() if plan.deleted_packs else {}
     packs = [
         pack_id
         for pack_id in plan.deleted_packs
         if standing.get(pack_id) == situation.tombstones[pack_id]
     ]
     results = await removal.delete_all(
-        (names.pack(situation.packs[pack_id].kind, pack_id), names.tombstone(pack_id))
+        (
+            names.pack(situation.packs[pack_id].kind, pack_id),
+            names.tombstone(pack_id),
+            *([names.mark(pack_id)] if pack_id in situation.damage_marks else []),
+        )
         for pack_id in packs
     )
     for pack_id, is_deleted in zip(packs, results, strict=True):
@@ -76,6 +83,7 @@ async def delete_packs(
             found.deleted_packs += 1
             found.deleted_bytes += situation.packs[pack_id].object_bytes
     await removal.delete_all([names.tombstone(pack_id)] for pack_id in plan.outlived)
+    await removal.delete_all([names.mark(pack_id)] for pack_id in plan.outlived_marks)
 
 
 async def delete_indexes(removal: Removal, plan: Doom, found: Collected) -> None:

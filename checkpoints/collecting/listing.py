@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from checkpoints.format import collection as collection_format, names
+from checkpoints.format import collection as collection_format, mark as mark_format, names
 from checkpoints.format.collection import Findings
-from checkpoints.format.damage import DamagedError, DamagedObjectError
-from checkpoints.format.index import Index, name_of_moved
+from checkpoints.format.damage import DamagedError
 from checkpoints.storage.failures import NotPermittedError, NotThereError, StorageUnfitError
 from checkpoints.storage.probe import PROBES
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Collection, Iterable
     from datetime import datetime, timedelta
 
-    from checkpoints.format.ids import PackId
-    from checkpoints.format.index import IndexName
+    from checkpoints.format.ids import ChunkId, PackId
+    from checkpoints.format.index import Index
     from checkpoints.format.names import Place
     from checkpoints.format.pack import PackKind
+    from checkpoints.repository import Repository
     from checkpoints.storage.storage import Listed, Storage
 
 PROBES_MAX = 3
@@ -58,15 +59,6 @@ async def store_time(storage: Storage, rng: random.Random) -> datetime:
         if times:
             return times[0]
     raise StorageUnfitError("The store doesn't list what was just created.", key=PROBES)
-
-
-async def list_tombstones(storage: Storage) -> dict[PackId, datetime]:
-    """Return the packs that are announced, and since when."""
-    return {
-        pack_id: listed.modified
-        async for listed in storage.list(names.TOMBSTONES)
-        if (pack_id := names.parse_tombstone(listed.key)) is not None
-    }
 
 
 async def list_records(storage: Storage) -> dict[Place, datetime]:
@@ -130,7 +122,24 @@ async def findings_before(
     return Findings(), problem
 
 
-async def read_moved(storage: Storage, indexes: dict[str, Listed]) -> dict[str, Index]:
+async def read_marks(
+    storage: Storage, packs: Iterable[PackId]
+) -> dict[PackId, Collection[ChunkId]]:
+    """Return which chunks of packs with a mark can't be read, as far as that is known."""
+    found: dict[PackId, Collection[ChunkId]] = {}
+    for pack_id in packs:
+        try:
+            data = await storage.get(names.mark(pack_id))
+            found[pack_id] = await asyncio.to_thread(mark_format.parse, data)
+        except NotThereError:
+            continue  # it went with its pack
+        except DamagedError as error:
+            _log.warning("collection_mark_damaged", pack=pack_id.hex(), reason=str(error))
+            found[pack_id] = frozenset()  # that it is there is what counts
+    return found
+
+
+async def read_moved(repository: Repository, indexes: dict[str, Listed]) -> dict[str, Index]:
     """Return where the chunks of rewritten packs are now, by name; the latest first.
 
     Raises DamagedObjectError: without them nobody can say which packs are needed.
@@ -143,19 +152,7 @@ async def read_moved(storage: Storage, indexes: dict[str, Listed]) -> dict[str, 
     moved: dict[str, Index] = {}
     for _, pack_id, key in sorted(listed, reverse=True):
         try:
-            moved[key] = await _read_index(storage, key, name_of_moved(pack_id))
+            moved[key] = await repository.moved_index(pack_id)
         except NotThereError:
             continue
     return moved
-
-
-async def _read_index(storage: Storage, key: str, expected: IndexName) -> Index:
-    """Read an index, twice if it is wrong: what was spoilt may have been the answer only."""
-    for is_last in (False, True):
-        data = await storage.get(key)
-        try:
-            return await asyncio.to_thread(Index, data, expected)
-        except DamagedError as error:
-            if is_last:
-                raise DamagedObjectError(key, str(error)) from None
-    raise AssertionError

@@ -20,7 +20,7 @@ from checkpoints.format import names
 from checkpoints.storage.failures import NotThereError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Collection, Coroutine, Mapping, Sequence
 
     from checkpoints.collecting.interruptible import Interruptible
     from checkpoints.collecting.listing import ListedPack
@@ -42,19 +42,24 @@ class Marking:
         packs: Mapping[PackId, ListedPack] | None,
         moved: Mapping[str, Index],
         thread: Interruptible,
+        damaged: Mapping[PackId, Collection[ChunkId]] | None = None,
     ) -> None:
         """`packs` are those that are there, `moved` the moved indexes by name, latest first.
 
         Without `packs` nobody is asked what is there: each place where a chunk may be counts.
+        `damaged` are packs with a mark, and which chunks it says can't be read.
         """
         self.marks = Marks()
         self.needed_indexes: set[str] = set()
         """Names of indexes that a record names, or through which a chunk was found."""
+        self.salvageable: dict[PackId, dict[ChunkId, ChunkPlace]] = {}
+        """What is needed of packs with a mark, and may be whole."""
         self._repository = repository
         self._packs = packs
         self._unlisted: dict[PackId, int] = {}
         self._moved = moved
         self._thread = thread
+        self._damaged = {} if damaged is None else damaged
         self._loaded: Mapping[Place, Index] = {}
         self._done: dict[ChunkId, frozenset[Place]] = {}
 
@@ -92,12 +97,16 @@ class Marking:
         """
         places = [*self._moved.items(), *(("", index) for index in indexes)]
         add, is_there, is_enough = self.marks.add, self._is_there, self._packs is not None
+        damaged = self._damaged
         lost = None
         for chunk in chunks:
-            is_found = False
+            is_found = is_doubtful = False
             for key, index in places:
                 place = index.find(chunk)
                 if place is None or not is_there(place):
+                    continue
+                if damaged and place.pack.pack_id in damaged:
+                    is_doubtful = True
                     continue
                 add(place)
                 is_found = True
@@ -105,20 +114,52 @@ class Marking:
                     self.needed_indexes.add(key)
                 if is_enough:
                     break
-            if not is_found:
+            if not is_found and not (is_doubtful and self._mark_doubtful(chunk, places)):
                 lost = lost or chunk
         return lost
+
+    def _mark_doubtful(self, chunk: ChunkId, places: Sequence[tuple[str, Index]]) -> bool:
+        """Mark a chunk that is nowhere but in packs with a mark; say whether it may be whole.
+
+        If it can't be had from any of them, what is there of it stays with its record all the same.
+        """
+        bad = []
+        for key, index in places:
+            place = index.find(chunk)
+            if place is None or not self._is_there(place):
+                continue
+            if chunk not in self._damaged[place.pack.pack_id]:
+                self._salvage(key, chunk, place)
+                return True
+            bad.append((key, place))
+        for key, place in bad:
+            self._use(key, place)
+        return False
+
+    def _salvage(self, key: str, chunk: ChunkId, place: ChunkPlace) -> None:
+        self.salvageable.setdefault(place.pack.pack_id, {})[chunk] = place
+        self._use(key, place)
+
+    def _use(self, key: str, place: ChunkPlace) -> None:
+        self.marks.add(place)
+        if key:
+            self.needed_indexes.add(key)
 
     def mark_everything(self, indexes: Sequence[Index]) -> None:
         """Mark all chunks of some indexes, wherever they are."""
         for chunk, place in chain.from_iterable(index.items() for index in indexes):
-            if self._is_there(place):
-                self.marks.add(place)
+            self._mark_anyway("", chunk, place)
             for key, index in self._moved.items():
-                moved = index.find(chunk)
-                if moved is not None and self._is_there(moved):
-                    self.needed_indexes.add(key)
-                    self.marks.add(moved)
+                if (moved := index.find(chunk)) is not None:
+                    self._mark_anyway(key, chunk, moved)
+
+    def _mark_anyway(self, key: str, chunk: ChunkId, place: ChunkPlace) -> None:
+        if not self._is_there(place):
+            return
+        if chunk in self._damaged.get(place.pack.pack_id, (chunk,)):
+            self._use(key, place)
+        else:
+            self._salvage(key, chunk, place)
 
     def _is_there(self, place: ChunkPlace) -> bool:
         """Say whether a pack is there. One that wasn't listed may be younger than the listing."""

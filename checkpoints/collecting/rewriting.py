@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from checkpoints.collecting.listing import list_tombstones
 from checkpoints.format import names, pack as pack_format
 from checkpoints.format.codec import Codec, decode, encode
 from checkpoints.format.damage import DamagedError
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from checkpoints.format.ids import ChunkId
     from checkpoints.format.pack import PackEntry
     from checkpoints.repository import Repository
-    from checkpoints.storage.storage import Storage
     from checkpoints.writing.pack_writer import ClosedPack
 
 THREADS = 2
@@ -90,6 +88,9 @@ class Rewriting:
 
     def _rewrite(self, candidate: Candidate, batch: _Batch, threads: ThreadPoolExecutor) -> None:
         """Add what is needed of a pack to the batch, all or nothing that counts."""
+        if candidate.salvaged is not None:
+            self._salvage(candidate, candidate.salvaged, batch)
+            return
         entries = self._needed(candidate)
         waiting: deque[tuple[PackEntry, Future[tuple[Codec, bytes]]]] = deque()
         try:
@@ -104,6 +105,24 @@ class Rewriting:
             for _, work in waiting:
                 work.cancel()
         batch.rewritten.append(candidate)
+
+    def _salvage(self, candidate: Candidate, entries: Sequence[PackEntry], batch: _Batch) -> None:
+        """Add what is whole of a damaged pack. What isn't, its mark doesn't know of."""
+        key = names.pack(candidate.kind, candidate.pack_id)
+        data = memoryview(self._thread.wait_for(self._storage.get(key)))
+        bad = 0
+        for entry in entries:
+            stored = data[entry.offset : entry.offset + entry.stored_bytes]
+            try:
+                codec, shorter = _again(entry, stored, self._level)
+            except DamagedError:
+                bad += 1
+                continue
+            batch.add(candidate.kind, entry, codec, shorter)
+        if bad:
+            self.problems.append(f"{key}: {bad} more of its chunks can't be read")
+        if bad < len(entries):
+            batch.rewritten.append(candidate)
 
     def _needed(self, candidate: Candidate) -> list[PackEntry]:
         """Return the entries of the pack's own table that are needed."""
@@ -138,7 +157,7 @@ class Rewriting:
         if not packs:
             return
         self.uploads.drain()
-        if not self._thread.wait_for(_are_there(self._storage, packs)):
+        if not self._thread.wait_for(_are_there(self._repository, packs)):
             self.problems.append("Packs that were written just now are gone: no index has them")
             return
         builder = IndexBuilder()
@@ -178,13 +197,13 @@ class _Batch:
         return [closed for pack in self._packs.values() for closed in pack.closed]
 
 
-async def _are_there(storage: Storage, packs: Sequence[ClosedPack]) -> bool:
+async def _are_there(repository: Repository, packs: Sequence[ClosedPack]) -> bool:
     """Say whether all packs are there whole, and none is announced. A machine may have slept."""
-    announced = await list_tombstones(storage)
+    announced = await repository.tombstones()
     for pack in packs:
         facts = pack.facts
         try:
-            size = await storage.size(names.pack(facts.kind, facts.pack_id))
+            size = await repository.storage.size(names.pack(facts.kind, facts.pack_id))
         except NotThereError:
             return False
         if size != facts.object_bytes or facts.pack_id in announced:
