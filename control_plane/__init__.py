@@ -5,12 +5,16 @@
 What it knows and decides, pure:
 
 - `model`        Studios, people, settings
+- `model_checkpoints` what is known of a checkpoint
 - `access`       who may do what
 - `lifecycle`    the life of a Studio as one table
 - `effects`      what the table's entries change
 - `worklist`     what is left to do for a Studio
 - `progress`     the steps that people see of a start or a stop
 - `calendar_hold` no lifespan ends because a clock jumped
+- `checkpoint_life` the life of a run's checkpoint
+- `checkpoint_names` what checkpoints are called
+- `checkpoint_search` what to look for among them, as people write it
 - `desired`      what is wanted of a run
 - `spec_builder` what an engine is handed for a run
 - `volume_sizes` how large sessions' volumes are
@@ -24,11 +28,13 @@ What it does:
 
 - `service`      the commands of people
 - `service_agents` those of agents
+- `service_checkpoints` what people do with checkpoints
 - `service_edges` those of edges
 - `service_logs` logs of sessions that are over
 - `service_unrecorded` ends sessions when nothing can be written down
 - `service_workspace` users and settings
 - `reconciler`   carries out what is left to do
+- `run_checkpoints` a run's checkpoint: opened, then as agents say
 - `engine_calls` its questions to engines
 - `leadership`   one reconciler at a time
 - `health_poll`  asks sessions for their health the way users reach them
@@ -38,6 +44,7 @@ What it does:
 - `core`         what the parts above share
 - `store`        transactions
 - `store_people` their part for people
+- `store_checkpoints` their part for checkpoints
 - `store_rows`   values to rows and back
 - `schema`       the tables
 - `migrations`   how a database gets them

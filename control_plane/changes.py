@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from common.clock import Clock
     from common.ids import SessionId, UserId
-    from common.messages import StatusReport, VolumeStatus
+    from common.messages import CheckpointStatus, StatusReport, VolumeStatus
     from control_plane.events import EventBus
     from control_plane.lifecycle import Outcome
     from control_plane.model import Studio
@@ -63,7 +63,10 @@ class ChangeSet:
 
     async def insert(self, studio: Studio, *, actor_id: UserId) -> None:
         await self.transaction.insert(studio)
-        await self._audit("studio_session_created", studio, actor_id, {"name": studio.name})
+        detail: dict[str, object] = {"name": studio.name}
+        if studio.parent_checkpoint is not None:
+            detail["checkpoint"] = studio.parent_checkpoint.checkpoint_id
+        await self._audit("studio_session_created", studio.session_id, actor_id, detail)
         self.told.append(Change(ChangeKind.CREATED, studio.session_id))
 
     async def save(
@@ -89,8 +92,18 @@ class ChangeSet:
             if by_session:
                 detail["by"] = "session"
             named = action or f"studio_session_{after.status.value}"
-            await self._audit(named, after, actor_id, detail)
+            await self._audit(named, after.session_id, actor_id, detail)
         self._tell(before, after)
+
+    def tell(self, session_id: SessionId) -> None:
+        """Something that is shown with the Studio has changed."""
+        self._add(Change(ChangeKind.CHANGED, session_id))
+
+    async def audit(
+        self, action: str, session_id: SessionId, actor_id: UserId, detail: dict[str, object]
+    ) -> None:
+        """Write down what a person did, now."""
+        await self._audit(action, session_id, actor_id, detail)
 
     def tell_access(self) -> None:
         """Somebody may have won or lost access to any Studio."""
@@ -105,16 +118,24 @@ class ChangeSet:
             kind = ChangeKind.CHANGED
         else:
             return
-        self.told.append(Change(kind, after.session_id))
+        self._add(Change(kind, after.session_id))
+
+    def _add(self, change: Change) -> None:
+        if change not in self.told:
+            self.told.append(change)
 
     async def _audit(
-        self, action: str, studio: Studio, actor_id: UserId | None, detail: dict[str, object]
+        self,
+        action: str,
+        session_id: SessionId,
+        actor_id: UserId | None,
+        detail: dict[str, object],
     ) -> None:
         await self.transaction.audit(
             action,
             at=self._clock.now(),
             actor_id=actor_id,
-            session_id=studio.session_id,
+            session_id=session_id,
             detail=detail,
         )
 
@@ -136,7 +157,13 @@ def _said(report: StatusReport | None) -> tuple[object, ...]:
     return (
         *(report.phase, report.message, report.warnings, report.stop_steps),
         *(tool.phase, tool.restarts, tunnelled, _said_of_volume(report.volume)),
+        _said_of_checkpoint(report.checkpoint),
     )
+
+
+def _said_of_checkpoint(status: CheckpointStatus | None) -> tuple[object, ...]:
+    """Whether it is being saved; the rest is told once it is written, see `run_checkpoints`."""
+    return () if status is None else (status.in_progress, status.answered_request_at)
 
 
 def _said_of_volume(volume: VolumeStatus | None) -> tuple[object, ...]:

@@ -47,6 +47,7 @@ def desired_state(
         run_state=studio.run_state,
         stop_reason=studio.stop_reason.value if studio.stop_reason else "",
         deadline=studio.deadline,
+        checkpoint_requested_at=studio.checkpoint_requested_at,
         agent_token=token,
         token_keys=token_keys,
     )

@@ -22,6 +22,7 @@ class Effect(Enum):
     FORCE = auto()
     EXTEND = auto()
     DELETE = auto()
+    REQUEST_CHECKPOINT = auto()
     EXPIRED = auto()
     NO_STATS = auto()
     INTEND = auto()
@@ -65,6 +66,7 @@ def change(studio: Studio, effect: Effect, facts: Facts) -> Studio:
             "stop_reason": None,
             "report": None,
             "health": None,
+            "checkpoint_requested_at": None,
         },
         Effect.REVERT: {
             "deadline": None,
@@ -75,6 +77,7 @@ def change(studio: Studio, effect: Effect, facts: Facts) -> Studio:
         },
         Effect.FORCE: {"forced": True},
         Effect.DELETE: {"deleted": True},
+        Effect.REQUEST_CHECKPOINT: {"checkpoint_requested_at": facts.now},
         Effect.EXPIRED: {"stop_reason": StopReason.LIFESPAN_EXPIRED},
         Effect.NO_STATS: {"stop_reason": StopReason.NO_STATS_AVAIL},
         Effect.INTEND: {"job": JobStanding.INTENDED, "job_run": studio.run_number},
@@ -109,6 +112,7 @@ def _open_run(studio: Studio, facts: Facts) -> Studio:
         submit_attempts=0,
         report=None,
         health=None,
+        checkpoint_requested_at=None,
     )
 
 

@@ -16,6 +16,7 @@ from control_plane.engines.engine import (
     Unknown,
 )
 from control_plane.lifecycle import Event, Outcome, engine_event, step
+from control_plane.run_checkpoints import checkpoint_spec
 from control_plane.spec_builder import build_spec
 
 if TYPE_CHECKING:
@@ -138,8 +139,14 @@ class EngineCalls:
             )
         async with self._core.store.read() as transaction:
             env = await transaction.compute_env(studio.compute_env_id)
+            checkpoint = await checkpoint_spec(transaction, studio)
         return build_spec(
-            studio, template, env, signer=self._core.signer, settings=self._core.settings
+            studio,
+            template,
+            env,
+            checkpoint=checkpoint,
+            signer=self._core.signer,
+            settings=self._core.settings,
         )
 
 

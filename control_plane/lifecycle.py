@@ -67,6 +67,8 @@ class Event(StrEnum):
     EXTEND = auto()
     EDIT = auto()
     DELETE = auto()
+    SAVE = auto()
+    """Have the session's files saved now."""
     # the builder of images
     BUILT = auto()
     BUILD_BROKE = auto()
@@ -129,6 +131,7 @@ expire = Move(Status.STOPPING, (Effect.EXPIRED,))
 force = _stay(Effect.FORCE)
 extend = _stay(Effect.EXTEND)
 delete = _stay(Effect.DELETE)
+save = _stay(Effect.REQUEST_CHECKPOINT)
 heard = _stay(Effect.JOB_KNOWN, Effect.NOTE)
 known = _stay(Effect.JOB_KNOWN)
 again = Move(Status.STARTING, (Effect.JOB_KNOWN,))
@@ -159,6 +162,8 @@ unmade = _refuse("The Studio's image could not be built: change the Studio, or a
 ending = _refuse("The Studio is stopping: start it again once it has stopped.")
 too_late = _refuse("The session is already stopping: start the Studio again once it has stopped.")
 idle = _refuse("The Studio is not running: start it first.")
+early = _refuse("The session is starting: save once it is running.")
+saves = _refuse("The session is stopping, and saves its files at its end: wait for that.")
 busy = _refuse("The Studio is in use: stop it first.")
 
 _COLUMNS = (
@@ -184,6 +189,7 @@ _ROWS: dict[Event, tuple[Move, ...]] = {
     Event.EXTEND:           (making,   idle,       extend,  extend, too_late, idle,    idle),
     Event.EDIT:             (making,   _,          busy,    busy,   busy,     _,       _),
     Event.DELETE:           (making,   delete,     busy,    busy,   busy,     delete,  delete),
+    Event.SAVE:             (making,   idle,       early,   save,   saves,    idle,    idle),
 
     Event.SAYS_STARTING:    (_,        _,          heard,   again,  known,    end,     again),
     Event.SAYS_RUNNING:     (_,        _,          up,      heard,  known,    end,     up),
@@ -327,4 +333,5 @@ def _applies(studio: Studio, event: Event, facts: Facts) -> bool:
 
 
 def _desired(studio: Studio) -> tuple[object, ...]:
-    return studio.run_number, studio.run_state, studio.stop_reason, studio.deadline
+    wanted = (studio.run_number, studio.run_state, studio.stop_reason, studio.deadline)
+    return *wanted, studio.checkpoint_requested_at

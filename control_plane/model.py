@@ -190,6 +190,16 @@ class Label(_Value, frozen=True, kw_only=True):
     value: str | None = None
 
 
+class ParentCheckpoint(_Value, frozen=True, kw_only=True):
+    """The checkpoint that a Studio was added from, as it is called now."""
+
+    checkpoint_id: int
+    checkpoint_name: str = ""
+    session_id: str = ""
+    studio_name: str = ""
+    """Empty, as the other two, once there is none of that name any more."""
+
+
 class Studio(_Value, frozen=True, kw_only=True):
     """A Studio with the whole state of its session."""
 
@@ -205,6 +215,8 @@ class Studio(_Value, frozen=True, kw_only=True):
     is_private: bool = False
     allowed_user_ids: frozenset[UserId] = frozenset()
     labels: tuple[Label, ...] = ()
+    parent_checkpoint: ParentCheckpoint | None = None
+    """What its first session begins with; None is the bare image."""
 
     status: Status
     status_message: str = ""
@@ -243,6 +255,8 @@ class Studio(_Value, frozen=True, kw_only=True):
     report: StatusReport | None = None
     """The newest report of the present run."""
     health: HealthResult | None = None
+    checkpoint_requested_at: datetime | None = None
+    """When somebody last asked for the session's files to be saved now."""
 
     @property
     def run_state(self) -> RunState:

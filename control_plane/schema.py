@@ -200,6 +200,8 @@ studios = sa.Table(
     sa.Column("last_started", UtcTime),
     sa.Column("report", sa.JSON(none_as_null=True)),
     sa.Column("health", sa.JSON(none_as_null=True)),
+    sa.Column("initial_checkpoint_id", sa.Integer, index=True),  # what it was added from
+    sa.Column("checkpoint_requested_at", UtcTime),
 )
 
 live_names = sa.Index(
@@ -219,6 +221,53 @@ studio_labels = sa.Table(
         "session_id", sa.ForeignKey("studios.session_id", ondelete="CASCADE"), primary_key=True
     ),
     sa.Column("label_id", sa.ForeignKey("labels.id", ondelete="CASCADE"), primary_key=True),
+)
+
+# ── Checkpoints ──────────────────────────────────────────────────────────────
+# No foreign keys: rows outlive their Studio, until what they name is deleted from storage.
+
+checkpoints = sa.Table(
+    "checkpoints",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("storage_id", sa.String(16), nullable=False, unique=True),
+    sa.Column("session_id", sa.String(8), nullable=False, index=True),
+    sa.Column("name", sa.String(80), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("author_id", sa.ForeignKey("users.id"), nullable=False),
+    sa.Column("run_number", sa.Integer, nullable=False),
+    sa.Column("compute_env_id", sa.String(64), nullable=False),
+    sa.Column("work_dir", sa.Text, nullable=False, index=True),
+    sa.Column("parent_id", sa.Integer, index=True),
+    sa.Column("parent_run_number", sa.Integer),
+    sa.Column("date_created", UtcTime, nullable=False),
+    sa.Column("date_saved", UtcTime),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("entries", sa.BigInteger, nullable=False),
+    sa.Column("file_bytes", sa.BigInteger, nullable=False),
+    sa.Column("stored_bytes", sa.BigInteger, nullable=False),
+    sa.Column("image", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("deleted_at", UtcTime),  # gone for everybody; what it names is still to be deleted
+    sqlite_autoincrement=True,  # an id never means another checkpoint
+)
+
+live_checkpoint_names = sa.Index(
+    "ux_checkpoints_live_name",
+    checkpoints.c.session_id,
+    checkpoints.c.name,
+    unique=True,
+    sqlite_where=sa.text("deleted_at IS NULL"),
+    postgresql_where=sa.text("deleted_at IS NULL"),
+)
+
+collections = sa.Table(
+    "collections",
+    metadata,
+    sa.Column("work_dir", sa.Text, primary_key=True),
+    sa.Column("holder", sa.String(64)),  # null: nobody is at it
+    sa.Column("held_until", UtcTime),
+    sa.Column("ended_at", UtcTime),
 )
 
 audit_events = sa.Table(

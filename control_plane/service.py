@@ -22,8 +22,14 @@ from control_plane.edits import edited, is_free
 from control_plane.effects import Facts
 from control_plane.errors import ConflictError, InvalidError, RefusedError
 from control_plane.lifecycle import Event, stop_event
-from control_plane.model import DEFAULT_WORKSPACE, PersonName, Status, Studio
+from control_plane.model import DEFAULT_WORKSPACE, ParentCheckpoint, PersonName, Status, Studio
+from control_plane.run_checkpoints import open_checkpoint
 from control_plane.service_agents import AgentCommands
+from control_plane.service_checkpoints import (
+    CheckpointCommands,
+    initial_checkpoint,
+    require_reachable,
+)
 from control_plane.service_edges import EdgeCommands
 from control_plane.service_logs import LogCommands
 from control_plane.service_unrecorded import UnrecordedCommands
@@ -39,6 +45,7 @@ from control_plane.validation import (
     problems_of_name,
     problems_of_start,
     problems_of_update,
+    with_template,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +68,12 @@ Studios: TypeAlias = list[Studio]
 
 
 class StudioService(
-    AgentCommands, EdgeCommands, LogCommands, UnrecordedCommands, WorkspaceCommands
+    AgentCommands,
+    CheckpointCommands,
+    EdgeCommands,
+    LogCommands,
+    UnrecordedCommands,
+    WorkspaceCommands,
 ):
     """The commands. Raises errors of `errors`, each with a sentence for people."""
 
@@ -124,7 +136,12 @@ class StudioService(
         async with self._core.changes.write() as changes:
             transaction = changes.transaction
             world = await self._world(transaction)
+            wanted = request.initial_checkpoint_id
+            source, initial = await initial_checkpoint(transaction, person, wanted)
+            request = with_template(request, source.template if source is not None else None)
             _raise(problems_of_create(request, world))
+            if initial is not None:
+                await require_reachable(transaction, initial, request.compute_env_id)
             await _require_free(transaction, request.name)
             template = parse_template(request.data_studio_tool_url, self._core.templates)
             assert template is not None, "validated"
@@ -142,6 +159,7 @@ class StudioService(
                 is_private=world.settings.private_studio_by_default if private is None else private,
                 allowed_user_ids=frozenset(request.allowed_user_ids),
                 labels=await _labels(transaction, request.label_ids),
+                parent_checkpoint=ParentCheckpoint(checkpoint_id=initial.id) if initial else None,
                 status=Status.STOPPED,
                 status_since=now,
                 date_created=now,
@@ -240,6 +258,14 @@ class StudioService(
         await changes.save(
             studio, after, action="studio_session_start_requested", actor_id=person.id
         )
+        if after.run_number != studio.run_number:
+            await open_checkpoint(
+                changes,
+                after,
+                author=PersonName(id=person.id, name=person.name),
+                heard=studio.report is not None,
+                now=facts.now,
+            )
         return after
 
     async def _command(
@@ -255,6 +281,8 @@ class StudioService(
             after = advance(studio, event, Facts(now=now))
             named = f"studio_session_{done}"
             await changes.save(studio, after, action=named, actor_id=person.id)
+            if after.deleted:
+                await changes.transaction.checkpoints.mark_studio_deleted(session_id, now)
             return after
 
     async def _world(self, transaction: Transaction) -> World:

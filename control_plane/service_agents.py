@@ -12,6 +12,7 @@ from control_plane.desired import agent_token, desired_state, is_renewal_due
 from control_plane.effects import Facts
 from control_plane.errors import ConflictError, InvalidError
 from control_plane.lifecycle import Event, hear
+from control_plane.run_checkpoints import hear_of_checkpoints
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -52,8 +53,11 @@ class AgentCommands:
             raise InvalidError("The report is of another session or run than the token.")
         async with self._core.changes.write() as changes:
             before = await find_studio(changes.transaction, session_id, lock=True)
-            after = hear(before, clip_report(report), self._core.clock.now()).studio
+            now, report = self._core.clock.now(), clip_report(report)
+            after = hear(before, report, now).studio
             await changes.save(before, after)
+            if _speaks_of_checkpoints(before, report):
+                await hear_of_checkpoints(changes, after, report, now)
         return self._desired(after, run, token_issued_at)
 
     async def wait_desired(
@@ -121,3 +125,14 @@ class AgentCommands:
         if is_renewal_due(issued, self._core.clock.now()):
             token = agent_token(signer, studio.session_id, run)
         return desired_state(studio, run, token=token, token_keys=signer.public_keys())
+
+
+def _speaks_of_checkpoints(before: Studio, report: StatusReport) -> bool:
+    """Whether it says anything of them that the newest report doesn't; most reports don't."""
+    known = before.report
+    if known is None or known.run_number != report.run_number:
+        return report.checkpoint is not None or report.earlier_checkpoint is not None
+    if report.sequence <= known.sequence:
+        return False
+    said = (report.checkpoint, report.earlier_checkpoint)
+    return said != (known.checkpoint, known.earlier_checkpoint)

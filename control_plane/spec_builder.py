@@ -17,6 +17,7 @@ from control_plane.desired import agent_token
 from control_plane.model import SessionConfiguration
 
 if TYPE_CHECKING:
+    from common.session_spec import CheckpointSpec
     from common.templates import TemplateFacts
     from common.tokens import TokenSigner
     from control_plane.model import ComputeEnv, Studio
@@ -32,6 +33,7 @@ def build_spec(
     template: TemplateFacts,
     env: ComputeEnv,
     *,
+    checkpoint: CheckpointSpec | None,
     signer: TokenSigner,
     settings: ServiceSettings,
 ) -> SessionSpec:
@@ -61,6 +63,7 @@ def build_spec(
         environment=environment(studio, template, env),
         host_state_dir=str(state_dir),
         work_directory=WorkDirectory(url=env.work_dir, single_writer=env.single_writer),
+        checkpoint=checkpoint,
         volume=msgspec.structs.replace(settings.volume, limit_bytes=env.disk_limit_bytes),
         resources=_resources(studio),
     )

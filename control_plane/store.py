@@ -25,6 +25,7 @@ from control_plane.model import (
     WorkspaceId,
     WorkspaceSettings,
 )
+from control_plane.store_checkpoints import CheckpointTable
 from control_plane.store_people import PeopleTable
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Transaction:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
         self.people = PeopleTable(connection)
+        self.checkpoints = CheckpointTable(connection)
 
     # ── Studios ──────────────────────────────────────────────────────────────
 
@@ -294,12 +296,18 @@ _IDS_IN_QUERY_MAX = 500
 
 
 def _query() -> sa.Select[Any]:
+    parent, parents_studio = schema.checkpoints.alias("parent"), _studios.alias("parents_studio")
     return (
         sa.select(
             _studios,
             schema.users.c.name.label("owner_name"),
             schema.workspaces.c.lifespan_hours.label("workspace_lifespan_hours"),
+            parent.c.name.label("parent_checkpoint_name"),
+            parent.c.session_id.label("parent_session_id"),
+            parents_studio.c.name.label("parent_studio_name"),
         )
         .join(schema.users, schema.users.c.id == _studios.c.owner_id)
         .join(schema.workspaces, schema.workspaces.c.id == _studios.c.workspace_id)
+        .outerjoin(parent, parent.c.id == _studios.c.initial_checkpoint_id)
+        .outerjoin(parents_studio, parents_studio.c.session_id == parent.c.session_id)
     )

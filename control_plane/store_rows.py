@@ -17,6 +17,7 @@ from control_plane.model import (
     HealthResult,
     JobStanding,
     Label,
+    ParentCheckpoint,
     Person,
     PersonName,
     Role,
@@ -54,12 +55,14 @@ _SAME = (
     "date_created",
     "last_updated",
     "last_started",
+    "checkpoint_requested_at",
 )
 """Columns that hold the field of the same name as it is."""
 
 
 def studio_columns(studio: Studio) -> dict[str, Any]:
     """Return the row of the `studios` table; labels have a table of their own."""
+    parent = studio.parent_checkpoint
     return {
         **{name: getattr(studio, name) for name in _SAME},
         "owner_id": studio.owner.id,
@@ -71,11 +74,12 @@ def studio_columns(studio: Studio) -> dict[str, Any]:
         "job": studio.job.value,
         "report": _json(studio.report),
         "health": _json(studio.health),
+        "initial_checkpoint_id": parent.checkpoint_id if parent is not None else None,
     }
 
 
 def parse_studio(row: RowMapping, labels: tuple[Label, ...]) -> Studio:
-    """Read a row of `studios` joined with `owner_name` and `workspace_lifespan_hours`."""
+    """Read a row of `studios` joined with names of its own: see `store`."""
     configuration = msgspec.convert(row["configuration"], Configuration)
     hours = row["workspace_lifespan_hours"]
     if hours is None:
@@ -116,6 +120,8 @@ def parse_studio(row: RowMapping, labels: tuple[Label, ...]) -> Studio:
         last_started=row["last_started"],
         report=_report(row["report"]),
         health=msgspec.convert(row["health"], HealthResult | None),
+        parent_checkpoint=_parent_checkpoint(row),
+        checkpoint_requested_at=row["checkpoint_requested_at"],
     )
 
 
@@ -149,6 +155,17 @@ def compute_env_columns(env: ComputeEnv) -> dict[str, Any]:
 def _plain(row: RowMapping) -> dict[str, Any]:
     """The row with exact strings as keys: SQLAlchemy's are a subclass, which msgspec refuses."""
     return {str(key): value for key, value in row.items()}
+
+
+def _parent_checkpoint(row: RowMapping) -> ParentCheckpoint | None:
+    if row["initial_checkpoint_id"] is None:
+        return None
+    return ParentCheckpoint(
+        checkpoint_id=row["initial_checkpoint_id"],
+        checkpoint_name=row["parent_checkpoint_name"] or "",
+        session_id=row["parent_session_id"] or "",
+        studio_name=row["parent_studio_name"] or "",
+    )
 
 
 def _report(value: Any) -> StatusReport | None:

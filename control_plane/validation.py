@@ -43,6 +43,8 @@ VARIABLE_BYTES_MAX = 32 * 1024  # one argument of execve is limited to 128 KiB, 
 RESERVED_PREFIX = "CONNECT_"
 """Variables that the agent sets for the tool."""
 
+USUAL_TEMPLATE = "jupyterlab"
+
 _UNSEEN = {"Cc", "Cf", "Cs"}
 """Control, format (direction marks, joiners: two names that look the same) and half characters."""
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -57,11 +59,13 @@ class CreateStudio(_Body, frozen=True, kw_only=True):
 
     name: str
     compute_env_id: ComputeEnvId
-    data_studio_tool_url: str = "jupyterlab"
-    """The template: its name in images/, with or without `:<tag>`."""
+    data_studio_tool_url: str | None = None
+    """The template: its name in images/, with or without `:<tag>`. Left out, it is the one of the
+    checkpoint's Studio, or else the usual one."""
     description: str = ""
     configuration: Configuration = Configuration()
     initial_checkpoint_id: int | None = None
+    """Begin with what this checkpoint holds, of any Studio; None is the bare image."""
     is_private: bool | None = None
     """None takes the workspace's default."""
     allowed_user_ids: tuple[UserId, ...] = ()
@@ -98,9 +102,15 @@ class World:
     settings: WorkspaceSettings
 
 
-def parse_template(tool_url: str, templates: Mapping[str, TemplateFacts]) -> str | None:
+def with_template(request: CreateStudio, inherited: str | None) -> CreateStudio:
+    """Return the request naming a template; `inherited` is the one of the checkpoint's Studio."""
+    named = request.data_studio_tool_url or inherited or USUAL_TEMPLATE
+    return msgspec.structs.replace(request, data_studio_tool_url=named)
+
+
+def parse_template(tool_url: str | None, templates: Mapping[str, TemplateFacts]) -> str | None:
     """Return the name of the template that `tool_url` means, or None if there is none."""
-    name, _, tag = tool_url.partition(":")
+    name, _, tag = (tool_url or "").partition(":")
     facts = templates.get(name)
     return name if facts is not None and tag in {"", facts.tag} else None
 
@@ -194,7 +204,7 @@ def _description(description: str) -> Iterator[str]:
         yield "The description contains a NUL character: remove it."
 
 
-def _template(tool_url: str, world: World) -> Iterator[str]:
+def _template(tool_url: str | None, world: World) -> Iterator[str]:
     if parse_template(tool_url, world.templates) is None:
         offered = ", ".join(f"{name}:{t.tag}" for name, t in sorted(world.templates.items()))
         yield f"There is no template “{tool_url}”: choose one of {offered or 'none installed'}."
@@ -287,8 +297,6 @@ def _labels(ids: tuple[LabelId, ...], world: World) -> Iterator[str]:
 
 
 def _unavailable(request: CreateStudio) -> Iterator[str]:
-    if request.initial_checkpoint_id is not None:
-        yield "Starting from a checkpoint is not available here yet: leave initialCheckpointId out."
     if request.spot:
         yield "Spot machines are not available here yet: leave spot out."
     if request.remote_config is not None:
