@@ -10,6 +10,7 @@ from common.templates import CONNECT_VERSION
 from common.wire import encode
 from control_plane.api import faults, openapi
 from control_plane.api.agents import AgentHandlers
+from control_plane.api.checkpoints import CheckpointHandlers
 from control_plane.api.dispatch import handler
 from control_plane.api.edges import EdgeHandlers
 from control_plane.api.events import EventHandlers
@@ -81,6 +82,7 @@ def _handlers(parts: Parts) -> Handlers:
     )
     return Handlers(
         studios=StudioHandlers(service, presenter, parts.desk),
+        checkpoints=CheckpointHandlers(service, presenter),
         people=PeopleHandlers(service, parts.desk, parts.members.api_tokens),
         workspace=WorkspaceHandlers(service),
         events=EventHandlers(service, presenter, parts.bus, streams, parts.members),

@@ -2,7 +2,8 @@
 
 **Start here:** `table`, and `calls_of_members` for what people can do.
 
-- `table`      every call; its lines are in `calls_of_members` and `calls_of_programs`
+- `table`      every call; its lines are in `calls_of_members`,
+               `calls_of_checkpoints` and `calls_of_programs`
 - `gates_and_handlers` who can call, and who answers: what the table is made of
 - `route`      what a line of the table says
 - `dispatch`   carries out one call: who, parameters, body, handler, answer
@@ -10,7 +11,9 @@
 - `openapi`    the table as an OpenAPI document
 - `shapes`     public JSON shapes of replies and bodies
 - `present`    a Studio of the model → its public shape, as one person may see it
+- `present_checkpoints` a checkpoint → its public shape
 - `studios`    handlers: list, view, add, change, start, stop, extend, delete
+- `checkpoints` handlers: list, view, rename, delete, save now
 - `people`     handlers: who am I, users, API tokens
 - `workspace`  handlers: settings, compute environments, labels, templates
 - `events`     handler: changes as server-sent events

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from control_plane.api.agents import AgentHandlers
+    from control_plane.api.checkpoints import CheckpointHandlers
     from control_plane.api.edges import EdgeHandlers
     from control_plane.api.events import EventHandlers
     from control_plane.api.operations import Operations
@@ -31,6 +32,7 @@ class Handlers:
     """Who answers."""
 
     studios: StudioHandlers
+    checkpoints: CheckpointHandlers
     people: PeopleHandlers
     workspace: WorkspaceHandlers
     events: EventHandlers

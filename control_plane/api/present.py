@@ -11,6 +11,7 @@ from common.ids import UserId
 from common.templates import TemplateSupport, parse_tag, support
 from control_plane.access import Action, Allowed, may
 from control_plane.api import shapes
+from control_plane.api.present_checkpoints import checkpoint_shape, parent_checkpoint
 from control_plane.login import members
 from control_plane.model import ACTIVE, Status
 from control_plane.progress import progress_of
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from common.edge_messages import Connection
+    from common.ids import SessionId
     from common.messages import StatusReport
     from common.templates import TemplateFacts
     from control_plane.api.presence import Presence
     from control_plane.config import ControlPlaneConfig
     from control_plane.model import ComputeEnv, ComputeEnvId, HealthResult, Label, Person, Studio
+    from control_plane.model_checkpoints import Checkpoint
     from control_plane.service import StudioService
 
 _STUDIO_ACTIONS = (
@@ -91,10 +94,12 @@ class Presenter:
         people = {user_id for studio in studios for user_id in studio.allowed_user_ids}
         people |= {UserId(c.user_id) for found in connected.values() for c in found}
         names = await members.names(self.database, frozenset(people))
+        saved = await self.service.checkpoints_shown(studios)
         envs = {env.id: env for env in await self.service.compute_envs(person)}
         shown = [
             self._shape(
                 studio,
+                self._checkpoint_of(person, studio, saved),
                 allowed_actions(person, studio),
                 tuple(_connection(c, names) for c in connected[studio.session_id]),
                 tuple(_user(user_id, names) for user_id in sorted(studio.allowed_user_ids)),
@@ -106,6 +111,18 @@ class Presenter:
             shape if is_insider(person, studio) else for_outsiders(shape)
             for studio, shape in zip(studios, shown, strict=True)
         )
+
+    def checkpoint(
+        self, person: Person, studio: Studio, checkpoint: Checkpoint
+    ) -> shapes.CheckpointShape:
+        now = self.service.core.clock.now()
+        return checkpoint_shape(checkpoint, studio, now=now, is_insider=is_insider(person, studio))
+
+    def _checkpoint_of(
+        self, person: Person, studio: Studio, saved: Mapping[SessionId, Checkpoint]
+    ) -> shapes.CheckpointShape | None:
+        found = saved.get(studio.session_id)
+        return None if found is None else self.checkpoint(person, studio, found)
 
     def template(self, name: str) -> shapes.TemplateShape:
         """Return a template's shape; one whose folder is gone is `unsupported`."""
@@ -131,6 +148,7 @@ class Presenter:
     def _shape(
         self,
         studio: Studio,
+        checkpoint: shapes.CheckpointShape | None,
         allowed: tuple[str, ...],
         connected: tuple[shapes.ConnectionShape, ...],
         allowed_users: tuple[shapes.UserShape, ...],
@@ -140,6 +158,7 @@ class Presenter:
         return shapes.StudioShape(
             session_id=studio.session_id,
             workspace_id=studio.workspace_id,
+            parent_checkpoint=parent_checkpoint(studio),
             user=shapes.UserShape(id=studio.owner.id, user_name=studio.owner.name),
             name=studio.name,
             description=studio.description,
@@ -168,6 +187,7 @@ class Presenter:
             volume=_volume(report),
             tool=_tool(report),
             activity=_activity(report),
+            checkpoint=checkpoint,
             warnings=report.warnings if report else (),
         )
 

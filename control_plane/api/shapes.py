@@ -133,12 +133,65 @@ class ActivityShape(Reply, frozen=True, kw_only=True):
     open_websockets: int
 
 
+class ParentCheckpointShape(Reply, frozen=True, kw_only=True):
+    """What a Studio was added from. Names are empty once what they name is gone."""
+
+    checkpoint_id: int
+    checkpoint_name: str
+    session_id: str
+    studio_name: str
+
+
+class CheckpointShape(Reply, frozen=True, kw_only=True):
+    """What one session saved, or is saving."""
+
+    id: int
+    name: str
+    date_created: datetime
+    date_saved: datetime | None
+    """As of when the files are safe; null before they first are."""
+    author: UserShape
+    """Who started the session."""
+    path: str
+    """Where it is, in the compute environment's work directory."""
+    status: str
+    """empty interim finalized invalid"""
+
+    session_id: SessionId
+    """Ours, as all that follows."""
+    run_number: int
+    generation: int
+    """How often it was saved; nothing can begin with 0."""
+    entries: int
+    """Files, folders and links."""
+    size: int
+    """Bytes of all files together."""
+    stored_size: int
+    """Bytes that the session has added to the work directory; equal content is stored once."""
+    image: str
+    """What it was taken over."""
+    parent_checkpoint_id: int | None
+    """What the session began with, which may be deleted by now; null is the bare image."""
+    message: str
+    """Why it is as old as it is; empty while all is well."""
+    saving: bool
+    """Files are being saved now, or were asked to be and are not safe yet."""
+
+
+class CheckpointList(Reply, frozen=True, kw_only=True):
+    """One page of a Studio's checkpoints, newest first."""
+
+    checkpoints: tuple[CheckpointShape, ...]
+    total_size: int
+
+
 class StudioShape(Reply, frozen=True, kw_only=True):
     """A Studio as one person may see it."""
 
     session_id: SessionId
     workspace_id: int
-    parent_checkpoint: None = None
+    parent_checkpoint: ParentCheckpointShape | None
+    """What it was added from."""
     user: UserShape
     name: str
     description: str
@@ -173,6 +226,8 @@ class StudioShape(Reply, frozen=True, kw_only=True):
     volume: VolumeShape | None
     tool: ToolShape | None
     activity: ActivityShape | None
+    checkpoint: CheckpointShape | None
+    """Ours: of the session under way; else what the next one begins with."""
     warnings: tuple[str, ...]
     """Ours: what the user of this session gave up or should know."""
 

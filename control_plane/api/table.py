@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from control_plane.api.calls_of_checkpoints import checkpoint_routes
 from control_plane.api.calls_of_members import people_routes, studio_routes
 from control_plane.api.calls_of_programs import program_routes
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def all_routes(gates: Gates, handlers: Handlers) -> list[AnyRoute]:
     return [
         *studio_routes(gates, handlers),
+        *checkpoint_routes(gates, handlers),
         *people_routes(gates, handlers),
         *program_routes(gates, handlers),
     ]
