@@ -3,7 +3,8 @@
 - less than half of what is in one is needed
 - it was found damaged, and something is needed of it that may be whole
 - it has a tombstone that can't be taken away any more, and yet something of it is needed
-- it is a week old, and was not written by a collection: it can be compressed better, or is small
+- it is a week old, and was not written by a collection: then it is compressed better, once. Also
+  what was stored raw: a first write leaves so whatever doesn't shrink much in a hurry
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from checkpoints.format.codec import Codec
 from checkpoints.format.pack import ENTRY_BYTES, TRAILER_BYTES, PackEntry
 
 if TYPE_CHECKING:
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from checkpoints.collecting.settings import Settings
     from checkpoints.format.ids import PackId
     from checkpoints.format.pack import PackKind
-
-COMPRESSIBLE_SHARE_MIN = 0.5
-"""Of the bytes that are needed: what was stored raw doesn't shrink."""
-SMALL_BYTES = 2 * 1024 * 1024
-"""Smaller packs are worth being put together: each costs a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,6 @@ def choose(
             is_worth_it = _is_half_empty(pack, stretches, settings) or (
                 pack_id not in rewritten
                 and situation.began - pack.modified >= settings.recompressed_age
-                and _can_shrink(pack, stretches)
             )
         if is_worth_it:
             chosen.append((pack.kind, pack.modified, pack_id, pack.object_bytes))
@@ -93,10 +87,3 @@ def _salvaged(situation: Situation, pack_id: PackId) -> tuple[PackEntry, ...] | 
 def _is_half_empty(pack: ListedPack, stretches: Sequence[Stretch], settings: Settings) -> bool:
     needed_bytes = sum(stretch.stored_bytes + ENTRY_BYTES for stretch in stretches)
     return needed_bytes < settings.rewritten_share_max * (pack.object_bytes - TRAILER_BYTES)
-
-
-def _can_shrink(pack: ListedPack, stretches: Sequence[Stretch]) -> bool:
-    if pack.object_bytes < SMALL_BYTES:
-        return True
-    compressed = sum(each.stored_bytes for each in stretches if each.codec == Codec.ZSTD)
-    return compressed >= COMPRESSIBLE_SHARE_MIN * sum(each.stored_bytes for each in stretches)

@@ -77,6 +77,26 @@ async def test_what_is_kept_for_a_week_is_compressed_better_and_reads_the_same(
     assert (await verify(fresh)).is_sound
 
 
+async def test_what_was_stored_raw_in_a_hurry_is_tried_once_again(
+    found: Repository, store: AgingStore, clock: Calendar, tmp_path: Path
+) -> None:
+    rng = random.Random(1)
+    numbers = bytearray(rng.randbytes(600_000))
+    numbers[3::4] = numbers[3::4].translate(bytes(0xB8 + number % 6 for number in range(256)))
+    (tmp_path / "numbers").write_bytes(numbers)
+    (tmp_path / "noise").write_bytes(rng.randbytes(250_000))
+    record = await (await writer(found)).write(tmp_path, final=True)
+    assert record.added.stored_bytes > 850_000
+    clock.pass_by(hours=24 * 8)
+    assert (await collect(found)).rewritten_packs == 2
+    for _ in range(4):
+        clock.pass_by(hours=24 * 8)
+        assert not (await collect(found)).rewritten_packs
+    assert await bytes_in(store) < 820_000
+    fresh = await repository_in(store, clock)
+    assert await read_back(fresh, record) == seen(tmp_path)
+
+
 async def test_of_a_pack_that_is_half_empty_only_what_is_needed_is_kept(
     found: Repository, store: AgingStore, clock: Calendar, tmp_path: Path
 ) -> None:

@@ -50,6 +50,16 @@ def test_the_middle_decides_for_a_large_chunk() -> None:
     assert encode(b"h" * half + os.urandom(SAMPLE_BYTES) + b"t" * half)[0] is Codec.RAW
 
 
+def test_what_shrinks_little_is_left_to_who_has_more_time() -> None:
+    """Numbers around 0: of four bytes the first is much alike, and nothing else."""
+    numbers = bytearray(os.urandom(1_000_000))
+    numbers[3::4] = numbers[3::4].translate(bytes(b"\xbb\x3b\x3c\xbc"[n % 4] for n in range(256)))
+    assert encode(bytes(numbers)) == (Codec.RAW, bytes(numbers))
+    how, stored = encode(bytes(numbers), level=3)
+    assert how is Codec.ZSTD
+    assert 0.8 < len(stored) / len(numbers) < 0.95
+
+
 @given(st.binary(min_size=1, max_size=2000), st.data())
 def test_a_flipped_bit_never_gives_other_content(raw: bytes, choose: st.DataObject) -> None:
     how, stored = encode(raw)
