@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from checkpoints.format.parameters import Parameters
 
 _WINDOW_FACTOR = 2
-"""A window has this many times the longest chunk, so that half of it at least can be cut. What is
-left of it is read once more: the kernel copies it without Python's lock, nothing else does."""
+"""A window has this many times the longest chunk. Its last chunk is read once more, as it may go on
+behind it: the kernel copies without Python's lock, nothing else does."""
 
 
 def stretches(fd: int, size_bytes: int, stored_blocks: int) -> Iterator[tuple[int, int, bool]]:
@@ -72,7 +72,7 @@ def cut(fd: int, start: int, length: int, parameters: Parameters) -> Iterator[by
             end = at + len(window)
         used = 0
         for chunk in _cutter(parameters).cut_buf(window) if window else ():
-            if at + len(window) < end and len(window) - used < longest:
+            if at + len(window) < end and used + chunk.length == len(window):
                 break  # it might go on behind the window, so it is read again with what follows
             yield window[used : used + chunk.length]
             used += chunk.length
