@@ -1,6 +1,7 @@
 """Whether everything that is stored is what was written; and if not, what that costs.
 
-    format.json, indexes, collections    their hashes, or that they can be read
+    format.json, indexes, collections,   their hashes, or that they can be read
+    marks of damage
     packs                                trailer, table and every chunk, of all or of a sample;
                                          and whether indexes say the same about them
     records                              their hashes, and their indexes
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 from checkpoints.format import (
     collection as collection_format,
     index as index_format,
+    mark as mark_format,
     names,
     parameters as parameters_format,
 )
@@ -33,7 +35,7 @@ from checkpoints.reading.known_packs import MISSING, KnownPacks
 from checkpoints.reading.pack_checks import CheckedPack, check_by_indexes, check_pack, contradiction
 from checkpoints.reading.reach import Reach
 from checkpoints.reading.record_checks import RecordCheck
-from checkpoints.reading.verified import Damage, Losses, Progress, Verified
+from checkpoints.reading.verified import BadPack, Damage, Losses, Progress, Verified
 from checkpoints.repository import NoRepositoryError, Repository
 from checkpoints.storage.failures import NotThereError, StorageBrokenError
 from checkpoints.storage.probe import PROBES
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from checkpoints.storage.storage import Storage
     from common.clock import Clock
 
-_READ = (names.parse_index, names.parse_moved, names.parse_collection)
+_READ = (names.parse_index, names.parse_moved, names.parse_collection, names.parse_mark)
 PACKS_AT_ONCE = 4
 """Read whole: 64 MiB at worst."""
 
@@ -111,7 +113,10 @@ class _Verification:
         await self._check_format()
         for key in keys:
             if names.parse_collection(key) is not None:
-                await self._check_collection(key)
+                await self._check_line(key, collection_format.parse)
+            elif (pack_id := names.parse_mark(key)) is not None:
+                self._found.marked.add(pack_id)
+                await self._check_line(key, mark_format.parse)
             else:
                 await self._read_index(key)
         await self._read_packs()
@@ -135,6 +140,11 @@ class _Verification:
                 self._found.foreign.append(key)
         self._found.packs = len(self._packs)
         self._records_total = len(places)
+        with_records = {place.checkpoint_id for place in places}
+        with_indexes = {
+            place.checkpoint_id for key in keys if (place := names.parse_index(key)) is not None
+        }
+        self._found.without_records = sorted(with_indexes - with_records)
         return keys, places
 
     def _damaged(self, key: str, what: str) -> None:
@@ -149,9 +159,16 @@ class _Verification:
         except NotThereError:
             self._damaged(names.FORMAT, MISSING)
 
-    async def _check_collection(self, key: str) -> None:
+    async def _check_line(self, key: str, parse: Callable[[bytes], object]) -> None:
+        def check(data: bytes) -> str:
+            try:
+                parse(data)
+            except DamagedError as error:
+                return str(error)
+            return ""
+
         with suppress(NotThereError):  # deleted since it was listed
-            await self._checked(key, _check_findings)
+            await self._checked(key, check)
 
     async def _checked(self, key: str, check: Callable[[bytes], str]) -> bytes:
         """Return an object; name it if `check` finds something wrong twice. NotThereError."""
@@ -223,6 +240,8 @@ class _Verification:
         if checked.problem and not checked.table:
             bad = await asyncio.to_thread(check_by_indexes, pack_id, data, claims)
         self._found.chunks_read += len(checked.table) - len(checked.bad)
+        if checked.problem:
+            self._found.bad_packs[pack_id] = BadPack(kind, frozenset(bad))
         for chunk, what in bad.items():
             self._packs.bad(pack_id, chunk, what)
         for index in claims:
@@ -237,6 +256,7 @@ class _Verification:
             for key, what in check.damages.items():
                 if not self._may_have_moved(key, what):
                     self._damaged(key, what)
+                    self._note_missing(key, what)
             if check.count:
                 self._found.losses.append(Losses(place, tuple(check.named), check.count))
             self._found.generations += check.is_generation
@@ -255,6 +275,11 @@ class _Verification:
         else:
             self._packs.there(kind, pack_id)
 
+    def _note_missing(self, key: str, what: str) -> None:
+        pack = names.parse_pack(key)
+        if pack is not None and what.startswith(MISSING):
+            self._found.bad_packs.setdefault(pack[1], BadPack(pack[0], frozenset()))
+
     def _may_have_moved(self, key: str, what: str) -> bool:
         """Say whether a pack may be missing because it was rewritten: what knows is damaged."""
         is_missing = names.parse_pack(key) is not None and what.startswith(MISSING)
@@ -269,14 +294,6 @@ def _is_other(key: str) -> bool:
     """Say whether it is one of our names that hold nothing to be checked here."""
     is_tombstone = names.parse_tombstone(key) is not None
     return is_tombstone or key == names.FORMAT or key.startswith(PROBES)
-
-
-def _check_findings(data: bytes) -> str:
-    try:
-        collection_format.parse(data)
-    except DamagedError as error:
-        return str(error)
-    return ""
 
 
 def _check_format(data: bytes) -> str:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 FILE_BYTES_MAX = (1 << 63) - 1
 """The kernel's."""
+FILE_EXTENTS_MAX = 1 << 24
+"""Of a file: 16 TiB of data, or 64 GiB of which every other block is a hole. A list may be referred
+to again and again, so without a limit some bytes of a made-up tree keep a reader busy for days."""
 HOLE, CHUNK = 0, 1
 _HOLE_EXTENT = struct.Struct("<BQ")
 _CHUNK_EXTENT = struct.Struct("<B32sI")

@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from checkpoints.format.damage import DamagedChunkError, DamagedError
-from checkpoints.tree.entry import ENTRY_BYTES_MAX, Extents, IndirectExtents, Inline
+from checkpoints.tree.entry import ENTRY_BYTES_MAX, Extents, IndirectExtents, Inline, RefusedError
 from checkpoints.tree.entry_bytes import encode
-from checkpoints.tree.extents import COUNT, Extent, check_sum, decode_extent, encode_extents
+from checkpoints.tree.extents import (
+    COUNT,
+    FILE_EXTENTS_MAX,
+    Extent,
+    check_sum,
+    decode_extent,
+    encode_extents,
+)
+from checkpoints.tree.keys import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +42,11 @@ def fitted(key: Key, entry: Entry, put: Put) -> Entry:
     content = entry.content
     if not isinstance(content, Extents) or len(content.extents) <= _SURELY_SHORT:
         return entry
+    if len(content.extents) > FILE_EXTENTS_MAX:
+        raise RefusedError(
+            f"{path_of(key)!r} has {len(content.extents)} pieces and holes, and at most "
+            f"{FILE_EXTENTS_MAX} can be kept: copy it to a file with fewer holes."
+        )
     data = encode_extents(content.extents)
     without = encode(key, msgspec.structs.replace(entry, content=Inline(data=b"")))
     if len(without) + len(data) <= ENTRY_BYTES_MAX:
@@ -73,6 +86,8 @@ def _listed(content: IndirectExtents, fetch: Fetch) -> Iterator[Extent]:
         at = 0
         if left is None and len(data) >= COUNT.size:
             (left,) = COUNT.unpack_from(data)
+            if left > FILE_EXTENTS_MAX:
+                raise DamagedChunkError(reference.chunk_id, f"a file has {left} extents")
             at = COUNT.size
         while left:
             try:
@@ -84,6 +99,8 @@ def _listed(content: IndirectExtents, fetch: Fetch) -> Iterator[Extent]:
             left -= 1
             yield extent
         rest = data[at:]
+        if left == 0 and rest:
+            break  # and whatever else there is, isn't read
     if left != 0 or rest:
         last = content.references[-1].chunk_id
         assert last is not None

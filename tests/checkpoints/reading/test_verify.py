@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from checkpoints.format import index as index_format, names, record as record_format
-from checkpoints.format.ids import Generation
+from checkpoints.format import index as index_format, mark, names, record as record_format
+from checkpoints.format.ids import Generation, PackId, chunk_id
 from checkpoints.format.names import Place
+from checkpoints.reading.verified import BadPack
 from checkpoints.reading.verify import verify
 from checkpoints.tree.entry import Kind
 from tests.support.every_kind import every_kind, file, node
@@ -226,6 +227,42 @@ async def test_names_below_what_is_no_folder_are_lost(repository: Repository) ->
     found = await verify(repository)
     assert lost(found) == {1: [b"a", b"none"]}
     assert "is no folder" in found.losses[0].named[0].reason
+
+
+async def test_what_repair_needs_to_know_is_told(repository: Repository) -> None:
+    await two_generations(repository)
+    assert not (await verify(repository)).is_repairable
+    key, at = await pack_with(repository, LARGE)
+    await flip(repository, key, at)
+    found = await verify(repository)
+    parsed = names.parse_pack(key)
+    assert parsed is not None
+    kind, pack_id = parsed
+    assert found.is_repairable
+    assert found.bad_packs == {pack_id: BadPack(kind, frozenset({chunk_id(LARGE)}))}
+    await repository.storage.put_new(names.mark(pack_id), mark.encode([chunk_id(LARGE)]))
+    found = await verify(repository)
+    assert found.marked == {pack_id}
+    assert not found.foreign
+    await repository.storage.delete(key)
+    assert (await verify(repository)).bad_packs == {pack_id: BadPack(kind, frozenset())}
+
+
+async def test_a_mark_that_is_damaged_is_named(repository: Repository) -> None:
+    key = names.mark(PackId(bytes(16)))
+    await repository.storage.put_new(key, mark.encode([])[:-1])
+    assert [damage.key for damage in (await verify(repository)).damages] == [key]
+
+
+async def test_an_index_of_a_checkpoint_without_records_is_noted(repository: Repository) -> None:
+    """It may be written just now; or its records were deleted behind everybody's back."""
+    one, two = await two_generations(repository)
+    assert not (await verify(repository)).without_records
+    for record in (one, two):
+        await repository.storage.delete(names.record(record.place))
+    found = await verify(repository)
+    assert found.without_records == [one.checkpoint_id]
+    assert found.is_sound
 
 
 async def test_foreign_names_are_listed_and_left_alone(repository: Repository) -> None:

@@ -8,7 +8,14 @@ from hypothesis import given, settings, strategies as st
 from checkpoints.format.damage import DamagedChunkError, DamagedError
 from checkpoints.format.ids import ChunkId
 from checkpoints.tree import long_lists
-from checkpoints.tree.entry import ENTRY_BYTES_MAX, Entry, Extents, IndirectExtents, Kind
+from checkpoints.tree.entry import (
+    ENTRY_BYTES_MAX,
+    Entry,
+    Extents,
+    IndirectExtents,
+    Kind,
+    RefusedError,
+)
 from checkpoints.tree.entry_bytes import decode, encode
 from checkpoints.tree.extents import Extent, encode_extents
 from checkpoints.tree.keys import key_of
@@ -115,6 +122,34 @@ def test_a_piece_of_another_length_is_damage() -> None:
     moved = IndirectExtents(size_bytes=3, references=(Extent(chunk, 7),))
     with pytest.raises(DamagedError, match="referred to"):
         list(extents_of(moved, store.fetch))
+
+
+@pytest.mark.parametrize("count", [1, long_lists.FILE_EXTENTS_MAX + 1])
+def test_a_list_that_is_made_up_of_one_piece_again_and_again_is_refused_at_once(
+    count: int,
+) -> None:
+    """7000 references to 4 MiB of holes of a byte would be three thousand million extents."""
+    store = NodeStore()
+    raw = count.to_bytes(4, "little") + encode_extents((Extent(None, 1),) * 50_000)[4:]
+    chunk = store.put(raw)
+    fetched = 0
+
+    def fetch(chunk: ChunkId) -> bytes:
+        nonlocal fetched
+        fetched += 1
+        return store.fetch(chunk)
+
+    content = IndirectExtents(size_bytes=1 << 40, references=(Extent(chunk, len(raw)),) * 7000)
+    with pytest.raises(DamagedChunkError):
+        list(extents_of(content, fetch))
+    assert fetched == 1
+
+
+def test_a_file_of_too_many_extents_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_lists, "FILE_EXTENTS_MAX", 2000)
+    assert fitted(KEY, file_of(2000), NodeStore().put)
+    with pytest.raises(RefusedError, match="b'a/b' has 2001 pieces and holes"):
+        fitted(KEY, file_of(2001), NodeStore().put)
 
 
 def test_lists_are_cut_in_pieces_that_are_chunks() -> None:
