@@ -37,6 +37,7 @@ What it does:
 - `run_checkpoints` a run's checkpoint: opened, then as agents say
 - `engine_calls` its questions to engines
 - `leadership`   one reconciler at a time
+- `removals`     which checkpoints' data goes, and whose turn it is
 - `health_poll`  asks sessions for their health the way users reach them
 - `clipping`     cuts what agents say to a size that can be kept
 - `changes`      the one way a Studio changes
@@ -45,6 +46,7 @@ What it does:
 - `store`        transactions
 - `store_people` their part for people
 - `store_checkpoints` their part for checkpoints
+- `store_removals` their part for data to be deleted
 - `store_rows`   values to rows and back
 - `schema`       the tables
 - `migrations`   how a database gets them

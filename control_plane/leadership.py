@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from control_plane.store import Store
 
 LOCK = 741053
-"""Any number, the same in every instance; next to the one of the migrations."""
+"""The reconciler's. Any number, the same in every instance; next to the one of the migrations."""
+COLLECTOR_LOCK = 741054
+"""Of whoever collects what nothing needs any more in storage."""
 
 _log = structlog.get_logger()
 
@@ -26,8 +28,9 @@ _log = structlog.get_logger()
 class Leadership:
     """Ask before each pass."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, lock: int = LOCK) -> None:
         self._store = store
+        self._lock = lock
         self._connection: AsyncConnection | None = None
 
     async def is_ours(self) -> bool:
@@ -45,7 +48,7 @@ class Leadership:
         connection = await self._store.connect_alone()
         try:
             taken = await connection.scalar(
-                sa.text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}
+                sa.text("SELECT pg_try_advisory_lock(:lock)"), {"lock": self._lock}
             )
         except BaseException:
             await connection.close()

@@ -34,6 +34,13 @@ class CheckpointState(StrEnum):
     """It can't be read whole: nothing begins with it."""
 
 
+class DoomedCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One whose data is to be deleted from storage."""
+
+    id: CheckpointNumber
+    storage_id: CheckpointId
+
+
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What one run saves, and where."""
 
@@ -51,7 +58,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The one run that ever writes to it."""
     compute_env_id: ComputeEnvId
     work_dir: str
-    """Where its run was told to save it."""
+    """Its compute environment's."""
     parent_id: CheckpointNumber | None = None
     """What the run began with; may be deleted by now. None is the bare image."""
     parent_run_number: RunNumber | None = None

@@ -196,6 +196,7 @@ class WorkspaceCommands:
             )
             if envs.get(env.id) != env:
                 await transaction.save_compute_env(DEFAULT_WORKSPACE, env)
+                await transaction.checkpoints.move(env)
 
 
 async def settings_of(transaction: Transaction) -> WorkspaceSettings:

@@ -27,6 +27,7 @@ from control_plane.model import (
 )
 from control_plane.store_checkpoints import CheckpointTable
 from control_plane.store_people import PeopleTable
+from control_plane.store_removals import RemovalTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -82,6 +83,7 @@ class Transaction:
         self._connection = connection
         self.people = PeopleTable(connection)
         self.checkpoints = CheckpointTable(connection)
+        self.removals = RemovalTable(connection)
 
     # ── Studios ──────────────────────────────────────────────────────────────
 

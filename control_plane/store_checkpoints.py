@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from checkpoints.format.ids import CheckpointId
     from control_plane.checkpoint_search import CheckpointSearch
+    from control_plane.model import ComputeEnv
 
 _table, _studios, _users = schema.checkpoints, schema.studios, schema.users
 _NEWEST = (_table.c.run_number.desc(), _table.c.id.desc())
@@ -163,6 +164,12 @@ class CheckpointTable:
     async def remove(self, number: CheckpointNumber) -> None:
         """Forget one of which nothing is kept anywhere."""
         await self._connection.execute(sa.delete(_table).where(_table.c.id == number))
+
+    async def move(self, env: ComputeEnv) -> None:
+        """Follow a compute environment whose work directory has moved: its sessions do, too."""
+        await self._connection.execute(
+            sa.update(_table).where(_table.c.compute_env_id == env.id).values(work_dir=env.work_dir)
+        )
 
     async def mark_studio_deleted(self, session_id: SessionId, at: datetime) -> None:
         """Let all checkpoints of a Studio go with it."""
