@@ -151,6 +151,45 @@ class Activity(_Shape, frozen=True, kw_only=True):
     open_websockets: int = 0
 
 
+class ParentCheckpoint(_Shape, frozen=True, kw_only=True):
+    """What a Studio was added from. Names are empty once what they name is gone."""
+
+    checkpoint_id: int
+    checkpoint_name: str = ""
+    session_id: str = ""
+    studio_name: str = ""
+
+
+class Checkpoint(_Shape, frozen=True, kw_only=True):
+    """What one session saved, or is `saving` now. `status`: empty interim finalized invalid."""
+
+    id: int
+    name: str
+    status: str
+    session_id: str = ""
+    run_number: int = 0
+    date_created: datetime | None = None
+    date_saved: datetime | None = None
+    """As of when the files are safe; null before they first are."""
+    author: Person = Person()
+    path: str = ""
+    generation: int = 0
+    entries: int = 0
+    size: int = 0
+    stored_size: int = 0
+    image: str = ""
+    parent_checkpoint_id: int | None = None
+    message: str = ""
+    saving: bool = False
+
+
+class CheckpointPage(_Shape, frozen=True, kw_only=True):
+    """A part of a Studio's checkpoints, newest first; `total_size` counts all that match."""
+
+    checkpoints: tuple[Checkpoint, ...] = ()
+    total_size: int = 0
+
+
 class Studio(_Shape, frozen=True, kw_only=True):
     """One Studio."""
 
@@ -181,6 +220,9 @@ class Studio(_Shape, frozen=True, kw_only=True):
     volume: Volume | None = None
     tool: Tool | None = None
     activity: Activity | None = None
+    parent_checkpoint: ParentCheckpoint | None = None
+    checkpoint: Checkpoint | None = None
+    """Of the session under way; else what the next one begins with."""
     warnings: tuple[str, ...] = ()
     date_created: datetime | None = None
     last_updated: datetime | None = None
@@ -238,10 +280,11 @@ class NewStudio(_Shape, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     compute_env_id: str
-    data_studio_tool_url: str
+    data_studio_tool_url: str | None = None
     description: str = ""
     configuration: NewConfiguration = NewConfiguration()
     is_private: bool = False
+    initial_checkpoint_id: int | None = None
 
 
 class User(_Shape, frozen=True, kw_only=True):
