@@ -29,14 +29,17 @@ EVERYTHING = SweepSettings(written_bytes_min=1, written_share_min=0.0)
 MEGABYTE = 1_000_000
 
 
-async def test_a_day_of_rewriting_everything_stays_below_three_times_what_is_kept(
-    found: Repository, store: AgingStore, clock: Calendar, tmp_path: Path
+@pytest.mark.parametrize(
+    "hours", [8, pytest.param(24, marks=(pytest.mark.soak, pytest.mark.timeout(300)))]
+)
+async def test_hours_of_rewriting_everything_stay_below_three_times_what_is_kept(
+    found: Repository, store: AgingStore, clock: Calendar, tmp_path: Path, hours: int
 ) -> None:
     """A megabyte stands for a gigabyte; every five minutes, with a collection each hour."""
     one = await writer(found)
     sweeper = Sweeper(found, one, SweepSettings(written_bytes_min=64_000))
     rng = random.Random(1)
-    for number in range(24 * 12):
+    for number in range(hours * 12):
         for part in range(4):
             (tmp_path / f"part{part}").write_bytes(rng.randbytes(MEGABYTE // 4))
         await one.write(tmp_path)
