@@ -138,7 +138,7 @@ def extents_in(entry: Entry, store: NodeStore) -> Sequence[Extent]:
     return tuple(extents_of(content, store.fetch))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(entries(), min_size=1, max_size=6).map(lambda drawn: sorted(dict(drawn).items())))
 def test_what_is_within_the_limits_is_kept_and_nothing_else(
     drawn: list[tuple[Key, Entry]],
