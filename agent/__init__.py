@@ -8,7 +8,8 @@
 - `host_state`     the folder that outlives the agent; one agent at a time
 - `session`        the tool on its ground: made, kept and ended together
 - `ground`         what the tool stands on: files and root, made and taken away
-- `session_files`  the session's files: its volume, kept large enough
+- `session_files`  the session's files: what is restored, the volume over it, both saved
+- `checkpointing/` checkpoints in the life of a run
 - `standing`       what the root is to be, from spec and machine
 - `supervisor/`    the tool's process: start, readiness, output, restart, end
 - `volume/`        the session's own file system: an image that grows
@@ -32,7 +33,8 @@
 - `control_plane`  the three calls of the control plane, over HTTP
 - `desired`        what a desired state asks of this agent (pure)
 - `stopping`       why a run ends, and how urgently
-- `stop_sequence`  the steps of an orderly end
+- `stop_sequence`  does the steps of an orderly end
+- `ending`         which steps these are
 - `reserved`       the pages below `/.studio/`
 - `health`         can a user work here now? (pure)
 - `metrics`        numbers for Prometheus

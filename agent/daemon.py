@@ -23,11 +23,13 @@ from agent.desired import (
     ForceStop,
     Obeyed,
     RenewToken,
+    SaveNow,
     Stop,
     UpdateKeys,
     YieldToNewerRun,
     decide,
 )
+from agent.ending import steps
 from agent.host_state import HostState, HostStateError, held
 from agent.inside.desk import Desk
 from agent.metrics import Counters
@@ -37,7 +39,7 @@ from agent.reporting import Reporter
 from agent.reserved import Reserved
 from agent.session import Session
 from agent.status import Facts, assemble, refusal
-from agent.stop_sequence import Step, StopSequence
+from agent.stop_sequence import StopSequence
 from agent.stopping import Failed, Requested, StopRequest, Superseded, exit_code
 from agent.supervisor.environment import UnknownVariableError
 from agent.supervisor.output import ToolOutput
@@ -55,12 +57,6 @@ if TYPE_CHECKING:
 
 LAST_REPORT_SECONDS_MAX = 20.0  # a control plane that restarts is back by then
 LAST_REPORT_FORCED_SECONDS_MAX = 3.0
-REFUSE_SECONDS_MAX = 5.0
-STOP_MARGIN_SECONDS = 20.0
-"""Above the grace that the tool gets: SIGKILL to everything, and seeing it gone."""
-LEAVE_SECONDS_MAX = 15.0  # takes some milliseconds, or for ever: see SessionRoot.close
-DETACH_SECONDS_MAX = 60.0
-"""Everything that is in the kernel's cache is written: gigabytes, on a slow disk."""
 
 _log = structlog.get_logger()
 
@@ -144,6 +140,8 @@ class Daemon:
             observe=lambda: self._observe(0),
             obeyed=lambda: self._obeyed,
             extend=control_plane.extend,
+            save=lambda: self._ground.save(),
+            commits=lambda: self._ground.commits(),
             clock=clock,
         )
         self._ground = lay_ground(
@@ -151,6 +149,7 @@ class Daemon:
             host,
             given=(self._desk.given,),
             warnings=warnings,
+            settings=lambda: self._obeyed.settings,
             clock=clock,
             on_change=self._changed,
         )
@@ -194,42 +193,8 @@ class Daemon:
             )
         )
         self._sequence = StopSequence(clock=clock, on_change=self._changed)
-        self._register_steps()
-
-    def _register_steps(self) -> None:
-        """The orderly end, in this order."""
-        self._sequence.register(
-            Step(
-                name="no new requests",
-                limit_seconds=lambda: REFUSE_SECONDS_MAX,
-                act=self._refuse_requests,
-                forced=self._refuse_requests,
-            )
-        )
-        self._sequence.register(
-            Step(
-                name="stop the tool",
-                limit_seconds=lambda: self._grace_seconds() + STOP_MARGIN_SECONDS,
-                act=lambda: self._session.stop_tool(self._grace_seconds()),
-                forced=self._session.kill_tool,
-            )
-        )
-        self._sequence.register(
-            Step(
-                name="end the session",
-                limit_seconds=lambda: LEAVE_SECONDS_MAX,
-                act=self._session.leave,
-                forced=self._session.leave,
-            )
-        )
-        self._sequence.register(
-            Step(
-                name="unmount the volume",
-                limit_seconds=lambda: DETACH_SECONDS_MAX,
-                act=self._session.detach,
-                forced=self._session.detach,
-            )
-        )
+        for step in steps(self._door, self._session, lambda: self._obeyed.settings):
+            self._sequence.register(step)
 
     async def run(self) -> int:
         """Live the run; return the exit code."""
@@ -280,12 +245,6 @@ class Daemon:
     def _changed(self) -> None:
         self._reporter.changed()
 
-    def _grace_seconds(self) -> float:
-        return self._obeyed.settings.stop_grace_seconds
-
-    async def _refuse_requests(self) -> None:
-        self._door.refuse_new()
-
     def _observe(self, sequence: int) -> StatusReport:
         return assemble(
             Facts(
@@ -306,12 +265,14 @@ class Daemon:
 
     def _counters(self) -> Counters:
         growths, growth_failures = self._ground.growths()
+        commits = self._ground.commits()
         return Counters(
             reports_sent=self._reporter.sent,
             report_failures=self._reporter.failures,
             requests=self._door.requests,
             growths=growths,
             growth_failures=growth_failures,
+            last_save_seconds=commits[-1].seconds if commits else None,
         )
 
     # ── What the control plane wants ─────────────────────────────────────────
@@ -324,6 +285,8 @@ class Daemon:
 
     def _act(self, action: Action) -> None:
         match action:
+            case SaveNow(requested_at):
+                self._ground.save_now(requested_at)
             case Stop(reason):
                 self._stop.ask(Requested(reason))
             case ForceStop(reason):

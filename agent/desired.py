@@ -36,6 +36,14 @@ class Obeyed:
     version: int = 0
     run_state: RunState = RunState.RUN
     deadline: datetime | None = None
+    checkpoint_requested_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SaveNow:
+    """Save the files as they are now."""
+
+    requested_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ class UpdateKeys:
     token_keys: str
 
 
-Action = Stop | ForceStop | YieldToNewerRun | RenewToken | UpdateKeys
+Action = SaveNow | Stop | ForceStop | YieldToNewerRun | RenewToken | UpdateKeys
 
 _URGENCY = {
     RunState.RUN: 0,
@@ -95,6 +103,10 @@ def decide(obeyed: Obeyed, desired: DesiredState) -> tuple[Obeyed, tuple[Action,
     if desired.token_keys and desired.token_keys != obeyed.token_keys:
         obeyed = replace(obeyed, token_keys=desired.token_keys)
         actions.append(UpdateKeys(desired.token_keys))
+    requested_at = desired.checkpoint_requested_at
+    if requested_at is not None and requested_at != obeyed.checkpoint_requested_at:
+        obeyed = replace(obeyed, checkpoint_requested_at=requested_at)
+        actions.append(SaveNow(requested_at))
     if _URGENCY[desired.run_state] > _URGENCY[obeyed.run_state]:
         obeyed = replace(obeyed, run_state=desired.run_state)
         actions.append(_ending(desired))

@@ -18,8 +18,15 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent import incidents
+from agent.checkpointing.saver import SaverError, SupersededError
+from agent.checkpointing.volume_note import NoteUnreadableError
 from agent.earlier_files import CannotImportError
-from agent.parts import CannotStartError, GroundFailedError, GroundStatus
+from agent.parts import (
+    CannotStartError,
+    GroundFailedError,
+    GroundStatus,
+    GroundTakenOverError,
+)
 from agent.preflight.check import check
 from agent.preflight.needs import WAY_OUT_NEEDS
 from agent.root.fuse_abort import abort_below
@@ -32,20 +39,27 @@ from agent.volume.volume import VolumeError
 from common.findings import Verdict, refusal_text, warnings as foreseen
 from common.http1.lane import TcpAddress
 from common.messages import RootStatus
+from common.tasks import first_of
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
+    from agent.checkpointing.captures import Commit
     from agent.host_state import HostState
     from agent.parts import EnteredProgram, Program, Use
     from agent.session_files import Layers
     from common.clock import Clock
     from common.http1.lane import Address
-    from common.session_spec import SessionSpec
+    from common.session_spec import SessionSettings, SessionSpec
 
 _LOOPBACK = "127.0.0.1"
+_EXPECTED = (
+    *(VolumeError, SaverError, NoteUnreadableError),
+    *(CannotStartError, CannotImportError, OSError, ValueError),
+)
 
 _log = structlog.get_logger()
 
@@ -60,12 +74,14 @@ class SessionGround:
         *,
         given: tuple[tuple[str, str], ...] = (),
         warnings: tuple[str, ...] = (),
+        settings: Callable[[], SessionSettings] | None = None,
         clock: Clock,
         on_change: Callable[[], None],
     ) -> None:
         """`given` are files that the session gets: where they are, and where it sees them.
 
-        `warnings` are sentences for the status besides its own.
+        `warnings` are sentences for the status besides its own; `settings` are those of now, the
+        spec's unless given.
         """
         self._spec = spec
         self._host = host
@@ -73,7 +89,13 @@ class SessionGround:
         self._warnings = warnings
         self._clock = clock
         self._on_change = on_change
-        self._files = SessionFiles(spec, host, clock=clock, on_change=on_change)
+        self._files = SessionFiles(
+            spec,
+            host,
+            settings=settings or (lambda: spec.settings),
+            clock=clock,
+            on_change=on_change,
+        )
         self._root: SessionRoot | None = None
         self._way_out_was_foreseen = False
         """The look at the host has said that there is none, and what would give one."""
@@ -95,9 +117,12 @@ class SessionGround:
             self._tell("its session is being made")
             await self._open(layers, output_fd)
             self._tell("its session is ready")
-        except (VolumeError, CannotStartError, CannotImportError, OSError, ValueError) as error:
+        except SupersededError as error:
+            raise GroundTakenOverError(str(error)) from None
+        except _EXPECTED as error:
             _log.warning("ground_failed", kind=type(error).__name__, reason=str(error))
-            raise GroundFailedError(f"The session can't be made: {error}.") from None
+            reason = str(error).rstrip(".")
+            raise GroundFailedError(f"The session can't be made: {reason}.") from None
 
     async def _look_at_host(self) -> None:
         """Have one clear text with all that is missing, before anything is made."""
@@ -126,6 +151,7 @@ class SessionGround:
             plan_root,
             self._spec,
             active=layers.active,
+            lower=layers.lower,
             state_folder=str(self._host.folder),
             given=self._given,
             own_network=own_network,
@@ -143,15 +169,24 @@ class SessionGround:
         return root
 
     async def run(self) -> None:
-        """Keep it until cancelled; raise GroundFailedError if its first process is killed."""
+        """Keep it until cancelled; raise GroundFailedError if its first process is killed.
+
+        Raise GroundTakenOverError, see `OwnGround`.
+        """
         root = self._made()
         async with asyncio.TaskGroup() as group:
             group.create_task(root.run())
-            group.create_task(self._files.run())
+            group.create_task(self._keep_files())
             await root.ended()
             if self._leaving:
                 return
             raise GroundFailedError("The session's first process has ended: it was killed.")
+
+    async def _keep_files(self) -> None:
+        try:
+            await self._files.run()
+        except* SupersededError as errors:
+            raise GroundTakenOverError(str(first_of(errors))) from None
 
     async def leave(self) -> None:
         """End all that runs in it and unmount its root. Idempotent.
@@ -168,6 +203,25 @@ class SessionGround:
             self._is_left_behind = True
             raise
         await asyncio.to_thread(remove_record, self._host.session_record)
+
+    def save_now(self, requested_at: datetime) -> None:
+        """See `OwnGround`."""
+        self._files.save_now(requested_at)
+
+    async def save(self) -> None:
+        """See `OwnGround`."""
+        await self._files.save()
+
+    def commits(self) -> tuple[Commit, ...]:
+        """See `OwnGround`."""
+        return self._files.commits()
+
+    async def save_last(self) -> None:
+        """See `OwnGround`."""
+        try:
+            await self._files.save_last()
+        except SupersededError as error:
+            raise GroundTakenOverError(str(error)) from None
 
     async def detach(self) -> None:
         """Write everything to the image and let go of it. Idempotent. Raise VolumeError."""
@@ -227,18 +281,27 @@ class SessionGround:
 
     def status(self) -> GroundStatus:
         if self._root is None:
-            return GroundStatus(None, self._files.volume_status(), self._warnings)
+            return self._status(None, ())
         found = self._root.status()
         root = RootStatus(
             memory_kills=found.memory_kills,
             memory_kill_count=found.memory_kill_count,
             process_limit_hits=found.process_limit_hits,
         )
-        sentences = [*self._warnings, *found.gives_up]
+        sentences = [*found.gives_up]
         if found.way_out_problem is not None and not self._way_out_was_foreseen:
             sentences.append(f"The session has no way to the internet: {found.way_out_problem}.")
         sentences += incidents.sentences(root, self._spec.resources)
-        return GroundStatus(root, self._files.volume_status(), tuple(sentences))
+        return self._status(root, sentences)
+
+    def _status(self, root: RootStatus | None, sentences: Iterable[str]) -> GroundStatus:
+        return GroundStatus(
+            root,
+            self._files.volume_status(),
+            (*self._warnings, *self._files.warnings(), *sentences),
+            self._files.checkpoint_status(),
+            self._files.earlier_status(),
+        )
 
     def growths(self) -> tuple[int, int]:
         """Return how often the volume grew, and how often it could not."""

@@ -10,15 +10,17 @@ if TYPE_CHECKING:
     import random
     import signal
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from agent.activity import Activity
+    from agent.checkpointing.captures import Commit
     from agent.host_state import HostState
     from agent.reserved import Reserved
     from common.clock import Clock
     from common.http1.lane import Address
-    from common.messages import RootStatus, TunnelStatus, VolumeStatus
+    from common.messages import CheckpointStatus, RootStatus, TunnelStatus, VolumeStatus
     from common.secret import Secret
-    from common.session_spec import SessionSpec
+    from common.session_spec import SessionSettings, SessionSpec
     from common.tokens import TokenVerifier
 
 
@@ -165,6 +167,10 @@ class GroundFailedError(Exception):
     """There is nothing to stand on, or no longer. The text is a sentence for the user."""
 
 
+class GroundTakenOverError(Exception):
+    """A newer run of the Studio has taken its files over: what this one has can't be saved."""
+
+
 @dataclass(frozen=True, slots=True)
 class GroundStatus:
     """What a person should know about it. The parts are None until there is something to say."""
@@ -172,6 +178,8 @@ class GroundStatus:
     root: RootStatus | None
     volume: VolumeStatus | None
     warnings: tuple[str, ...]
+    checkpoint: CheckpointStatus | None = None
+    earlier_checkpoint: CheckpointStatus | None = None
 
 
 class OwnGround(Ground, Protocol):
@@ -185,11 +193,33 @@ class OwnGround(Ground, Protocol):
         ...
 
     async def run(self) -> None:
-        """Keep it until cancelled; raise GroundFailedError once it can't be stood on any more."""
+        """Keep it until cancelled; raise GroundFailedError once it can't be stood on any more.
+
+        Raise GroundTakenOverError once its files may not be saved any more.
+        """
+        ...
+
+    def save_now(self, requested_at: datetime) -> None:
+        """Have its files saved soon, as they are now."""
+        ...
+
+    async def save(self) -> None:
+        """Save its files as they are now, and return when they are. Raise NotSavedError."""
+        ...
+
+    def commits(self) -> tuple[Commit, ...]:
+        """Return the last generations of its files that were committed, oldest first."""
         ...
 
     async def leave(self) -> None:
         """End all that runs on it, and its walls. Idempotent."""
+        ...
+
+    async def save_last(self) -> None:
+        """Save its files for good, after `leave`; wait for as long as that takes.
+
+        Raise GroundTakenOverError. Cancelled, or left out, they stay on this machine.
+        """
         ...
 
     async def detach(self) -> None:
@@ -217,6 +247,7 @@ class LayGround(Protocol):
         *,
         given: tuple[tuple[str, str], ...],
         warnings: tuple[str, ...],
+        settings: Callable[[], SessionSettings],
         clock: Clock,
         on_change: Callable[[], None],
     ) -> OwnGround:

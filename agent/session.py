@@ -4,7 +4,7 @@
  make the ground ──▶ supervise the tool on it, keep the ground, measure both
       │ fails, or the ground is lost, or the tool is given up ──▶ the run is asked to end
       ▼
- stop: the making is cancelled, or the tool is ended ──▶ leave ──▶ detach
+ stop: the making is cancelled, or the tool is ended ──▶ leave ──▶ save ──▶ detach
 ```
 
 `run` asks for the end of the run and never ends anything itself: the stop sequence does, step by
@@ -17,10 +17,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from agent.jupyter import JupyterProbe
-from agent.parts import GroundFailedError
+from agent.parts import GroundFailedError, GroundTakenOverError
 from agent.resources import ResourceMeter
-from agent.stopping import Failed
+from agent.stopping import Failed, Superseded
 from agent.supervisor.supervisor import Supervisor, ToolGivenUpError
+from common.tasks import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -84,6 +85,8 @@ class Session:
             await self._ground.make(output_fd=self._output.pipe)
         except GroundFailedError as error:
             self._stop.ask(Failed(str(error)))
+        except GroundTakenOverError:
+            self._stop.ask(Superseded())
         else:
             self._stands = True
 
@@ -104,7 +107,9 @@ class Session:
         try:
             await self._ground.run()
         except* GroundFailedError as errors:
-            self._stop.ask(Failed(str(errors.exceptions[0])))
+            self._stop.ask(Failed(str(first_of(errors))))
+        except* GroundTakenOverError:
+            self._stop.ask(Superseded())
 
     async def _supervise(self) -> None:
         try:
@@ -128,6 +133,15 @@ class Session:
         """End what is left, and the session's root."""
         await self._stop_making()
         await self._ground.leave()
+
+    async def save(self) -> None:
+        """Save its files for good; what they were saved as before stays if that is cancelled."""
+        await self._stop_making()
+        try:
+            await self._ground.save_last()
+        except GroundTakenOverError:
+            self._stop.ask(Superseded())
+            raise
 
     async def detach(self) -> None:
         """Have everything in the volume's image, and let go of it."""

@@ -1,39 +1,64 @@
-"""The files of one session: its volume, made, kept large enough and let go of.
+"""The files of one session: what is restored, the volume over it, and how both are saved.
 
-make ──▶ run: the volume grows as it is written ──▶ detach
+    make:  saved before ─ restored ─ volume attached
+    run:   the volume grows as it is written, and is saved again and again
+    save_last ─ detach: all is saved, so the volume is not needed any more and goes
+
+Without a checkpoint in its spec a session has its volume and nothing else; then that stays.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
+from agent.checkpointing.beginning import Beginner, Beginning, Place
+from agent.checkpointing.capture import VolumeCapture
+from agent.checkpointing.captures import Captures, Commit, NotSavedError
+from agent.checkpointing.changes import BtrfsChanges
+from agent.checkpointing.image import image_of
+from agent.checkpointing.layer import RestoredLayer
+from agent.checkpointing.process import SaverProcess
+from agent.checkpointing.volume_note import remove_volume
 from agent.earlier_files import CannotImportError, bring_in
 from agent.volume.attachment import ACTIVE
-from agent.volume.btrfs import BtrfsVolume
+from agent.volume.btrfs import IMAGE_NAME, BtrfsVolume
 from agent.volume.monitor import VolumeMonitor
+from agent.volume.snapshots import Snapshots
+from checkpoints.format.ids import new_checkpoint_id
+from common.tasks import TaskBag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
+    from agent.checkpointing.saver import Saver
     from agent.host_state import HostState
     from common.clock import Clock
-    from common.messages import VolumeStatus
-    from common.session_spec import SessionSpec
+    from common.messages import CheckpointStatus, VolumeStatus
+    from common.session_spec import CheckpointSpec, SessionSettings, SessionSpec
+
+RESTORED = "restored"
+"""In the host's state folder: where the restored layer is."""
+_IMAGE_ROOT = Path("/")
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What a session's root is laid together from, besides the image."""
+    """What a session's root is laid together from."""
 
     active: str
     """The folder of `upper` and `work`."""
+    lower: tuple[str, ...]
+    """Below it, topmost first; the image's root last."""
 
 
 class SessionFiles:
@@ -44,19 +69,38 @@ class SessionFiles:
         spec: SessionSpec,
         host: HostState,
         *,
+        settings: Callable[[], SessionSettings],
         clock: Clock,
         on_change: Callable[[], None],
     ) -> None:
         self._spec = spec
         self._host = host
+        self._settings = settings
+        self._clock = clock
+        self._on_change = on_change
         self._volume = BtrfsVolume(host.folder, spec.volume, clock=clock)
+        self._volume_image = host.folder / IMAGE_NAME
         self._monitor = VolumeMonitor(self._volume, spec.volume, clock=clock, on_change=on_change)
+        self._layer = RestoredLayer(host.folder / RESTORED, clock=clock)
+        self._rng = random.SystemRandom()
+        self._tasks = TaskBag("session-files")
+        self._saver: Saver | None = None
+        self._beginning = Beginning(None, None, None, ())
+        self._captures: Captures | None = None
+
+    # ── Their life ───────────────────────────────────────────────────────────
 
     async def make(self, tell: Callable[[str], None]) -> Layers:
         """Make them ready to be used. `tell` is called with how far it is, in a few words.
 
-        Raise VolumeError, CannotImportError or OSError; `detach` takes away what there is then.
+        Raise VolumeError, SaverError, NoteUnreadableError, CannotImportError or OSError; `detach`
+        takes away what there is then.
         """
+        spec, image = self._spec.checkpoint, ""
+        if spec is not None:
+            self._saver = SaverProcess(self._spec.work_directory)
+            image = spec.image or await asyncio.to_thread(image_of, self._spec.root.image)
+            await self._begin(spec, self._saver, image, tell)
         tell("its volume is being attached")
         await self._volume.create()
         _log.info("volume_image_ready")
@@ -64,7 +108,52 @@ class SessionFiles:
         _log.info("volume_attached")
         active = mount_point / ACTIVE
         await self._bring_in_earlier_files(active / "upper", tell)
-        return Layers(str(active))
+        if spec is not None and self._saver is not None:
+            self._captures = self._composed(spec, self._saver, image)
+        layer = self._beginning.layer
+        lower = () if layer is None else (str(layer),)
+        return Layers(str(active), (*lower, str(_IMAGE_ROOT)))
+
+    async def _begin(
+        self, spec: CheckpointSpec, saver: Saver, image: str, tell: Callable[[str], None]
+    ) -> None:
+        beginner = Beginner(
+            spec,
+            Place(
+                folder=self._host.folder,
+                volume=self._volume,
+                volume_image=self._volume_image,
+                layer=self._layer,
+            ),
+            saver,
+            run_number=self._spec.run_number,
+            image=image,
+            over=(_IMAGE_ROOT,),
+            new_id=lambda: new_checkpoint_id(self._rng),
+            clock=self._clock,
+            tell=tell,
+        )
+        self._beginning = await beginner.begin()
+        self._on_change()
+
+    def _composed(self, spec: CheckpointSpec, saver: Saver, image: str) -> Captures:
+        capture = VolumeCapture(
+            Snapshots(self._volume, tasks=self._tasks, clock=self._clock, rng=self._rng),
+            self._volume.mount_point / ACTIVE,
+            saver,
+            BtrfsChanges(),
+            is_full=self._is_full,
+            clock=self._clock,
+        )
+        return Captures(
+            spec,
+            capture,
+            image=image,
+            first=self._beginning.first,
+            interval_seconds=lambda: self._settings().checkpoint_interval_seconds,
+            clock=self._clock,
+            on_change=self._on_change,
+        )
 
     async def _bring_in_earlier_files(
         self, upper: os.PathLike[str], tell: Callable[[str], None]
@@ -88,19 +177,70 @@ class SessionFiles:
             raise refusal
 
     async def run(self) -> None:
-        """Keep them until cancelled."""
-        await self._monitor.run()
+        """Keep them until cancelled. Raise SupersededError once they may not be saved any more."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._monitor.run())
+            if self._captures is not None:
+                group.create_task(self._captures.run())
+
+    async def save_last(self) -> None:
+        """Save what there is at the end; nothing may write any more. Raise SupersededError.
+
+        Takes as long as the work directory does. Does nothing if they were never made.
+        """
+        if self._captures is not None:
+            await self._captures.save_last()
 
     async def detach(self, *, patient: bool) -> None:
-        """Write everything to the volume's image and let go of it. Idempotent. Raise VolumeError.
+        """Let go of them: what is not saved stays in the volume's image. Idempotent.
 
-        See `Volume.detach`.
+        Raise VolumeError; see `Volume.detach`.
         """
+        if self._captures is not None:
+            await self._captures.close()
+            await self._tasks.close()
+        if self._saver is not None:
+            await self._saver.close()
         await self._volume.detach(patient=patient)
+        if self._captures is not None and self._captures.is_final:
+            await asyncio.to_thread(remove_volume, self._host.folder, self._volume_image)
+        await self._layer.drop()
+
+    # ── What is asked of them ────────────────────────────────────────────────
+
+    def save_now(self, requested_at: datetime | None = None) -> None:
+        """Have them saved as they are now, soon. Does nothing before they are made."""
+        if self._captures is not None:
+            self._captures.save_now(requested_at)
+
+    async def save(self) -> None:
+        """Save them as they are now; return when they are. Raise NotSavedError."""
+        if self._captures is None:
+            raise NotSavedError("This session's files are not saved: it has no checkpoint.")
+        await self._captures.save()
+
+    def commits(self) -> tuple[Commit, ...]:
+        """Return what was committed last, oldest first."""
+        return () if self._captures is None else self._captures.commits()
 
     def volume_status(self) -> VolumeStatus | None:
         return self._monitor.status()
 
+    def checkpoint_status(self) -> CheckpointStatus | None:
+        return None if self._captures is None else self._captures.status()
+
+    def earlier_status(self) -> CheckpointStatus | None:
+        """Return what was saved of an earlier run, if anything was."""
+        return self._beginning.earlier
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return sentences for the status."""
+        return self._beginning.warnings
+
     def growths(self) -> tuple[int, int]:
         """Return how often the volume grew, and how often it could not."""
         return self._monitor.growths, self._monitor.growth_failures
+
+    def _is_full(self) -> bool:
+        status = self._monitor.status()
+        return status is not None and status.full

@@ -28,11 +28,12 @@ def plan_root(
     spec: SessionSpec,
     *,
     active: str,
+    lower: tuple[str, ...],
     state_folder: str,
     given: tuple[tuple[str, str], ...],
     own_network: bool,
 ) -> RootPlan:
-    """Return the plan for a root on the attached volume's folder `active`.
+    """Return the plan for a root on the attached volume's folder `active`, over layers `lower`.
 
     Raise OSError or UnusablePathError.
     """
@@ -41,7 +42,7 @@ def plan_root(
         engine=engine,
         profile=spec.profile,
         hostname=hostname(spec.studio_name, spec.session_id),
-        lower=("/",),
+        lower=lower,
         upper=f"{active}/upper",
         work=f"{active}/work",
         platform_folders=real_paths((*spec.root.hidden, state_folder, *own_folders())),

@@ -90,6 +90,8 @@ def assemble(facts: Facts, sequence: int) -> StatusReport:
         warnings=facts.ground.warnings,
         root=facts.ground.root,
         volume=facts.ground.volume,
+        checkpoint=facts.ground.checkpoint,
+        earlier_checkpoint=facts.ground.earlier_checkpoint,
         activity=facts.activity,
         tunnel=facts.tunnel,
         stop_steps=facts.stop_steps if facts.cause is not None else (),

@@ -91,6 +91,7 @@ async def test_a_run_from_start_to_a_stop_by_the_control_plane(place: Path) -> N
             ("no new requests", StepState.SUCCEEDED),
             ("stop the tool", StepState.SUCCEEDED),
             ("end the session", StepState.SUCCEEDED),
+            ("save the files", StepState.SUCCEEDED),
             ("unmount the volume", StepState.SUCCEEDED),
         ]
         sequences = [report.sequence for report in control_plane.reports]

@@ -63,8 +63,11 @@ async def test_a_stop_while_the_session_is_being_made_ends_the_making_and_is_a_s
         await it.control_plane.wish(state)
     assert it.exit_code == 0
     assert it.last.phase is RunPhase.STOPPED
-    assert [step.state for step in it.last.stop_steps] == [SUCCEEDED] * 4
-    assert it.done == ["refuse", "leave", "detach", "close", "close"], "and it was never made"
+    saved = [] if state is RunState.FORCE_STOP else ["save"]
+    not_made = ["refuse", "leave", *saved, "detach", "close", "close"]
+    assert it.done == not_made
+    left_out = [step.name for step in it.last.stop_steps if step.state is not SUCCEEDED]
+    assert left_out == ([] if saved else ["save the files"])
     assert it.last.tool.pid is None
 
 
@@ -89,7 +92,7 @@ async def test_a_bug_while_the_session_is_being_made_takes_away_what_there_is(
         await it.control_plane.reported(being_made)
         it.connection.broken.set()
     assert it.last.phase is RunPhase.FAILED
-    assert it.done == ["refuse", "leave", "detach", "close", "close"]
+    assert it.done == ["refuse", "leave", "save", "detach", "close", "close"]
 
 
 async def test_a_session_that_cannot_be_made_fails_the_run_with_its_sentence(
@@ -101,7 +104,7 @@ async def test_a_session_that_cannot_be_made_fails_the_run_with_its_sentence(
         await it.run()
     assert it.exit_code == 1
     assert (it.last.phase, it.last.message) == (RunPhase.FAILED, sentence)
-    assert it.done == ["refuse", "leave", "detach", "close", "close"]
+    assert it.done == ["refuse", "leave", "save", "detach", "close", "close"]
 
 
 # ── Standing ─────────────────────────────────────────────────────────────────
@@ -114,8 +117,8 @@ async def test_a_session_that_is_lost_while_it_runs_fails_the_run(tmp_path: Path
     assert it.exit_code == 1
     assert (it.last.phase, it.last.message) == (RunPhase.FAILED, LOST)
     assert not lives(tool)
-    assert [step.state for step in it.last.stop_steps] == [SUCCEEDED] * 4
-    assert it.done[-4:] == ["leave", "detach", "close", "close"]
+    assert [step.state for step in it.last.stop_steps] == [SUCCEEDED] * 5
+    assert it.done[-5:] == ["leave", "save", "detach", "close", "close"]
 
 
 async def test_a_session_that_is_lost_while_it_stops_has_still_failed(tmp_path: Path) -> None:
@@ -190,6 +193,7 @@ async def test_a_step_that_fails_is_told_and_the_next_ones_are_done(tmp_path: Pa
         "no new requests": (ERRORED, "OSError: the gateway is stuck"),
         "stop the tool": (SUCCEEDED, ""),
         "end the session": (ERRORED, "SessionStillEndingError: processes survive SIGKILL"),
+        "save the files": (SUCCEEDED, ""),
         "unmount the volume": (ERRORED, "StillInUseError: the volume is in use"),
     }
 
@@ -197,7 +201,7 @@ async def test_a_step_that_fails_is_told_and_the_next_ones_are_done(tmp_path: Pa
 async def test_a_step_that_hangs_is_left_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.daemon.LEAVE_SECONDS_MAX", 0.1)
+    monkeypatch.setattr("agent.ending.LEAVE_SECONDS_MAX", 0.1)
     async with running_daemon(tmp_path) as it:
         await it.works()
         it.ground.before["leave"] = hang
@@ -216,7 +220,7 @@ async def test_processes_that_nothing_can_end_do_not_keep_the_session_from_endin
         it.ground.stubborn = True
         await it.control_plane.wish(RunState.STOP)
     assert it.last.phase is RunPhase.STOPPED
-    assert it.done[-4:] == ["leave", "detach", "close", "close"]
+    assert it.done[-5:] == ["leave", "save", "detach", "close", "close"]
 
 
 async def test_a_force_abandons_the_step_in_progress_and_does_it_by_force(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from agent.desired import (
     ForceStop,
     Obeyed,
     RenewToken,
+    SaveNow,
     Stop,
     UpdateKeys,
     YieldToNewerRun,
@@ -55,6 +57,15 @@ def test_each_state_asks_for_its_action_once(run_state: RunState, action: object
     obeyed, actions = decide(OBEYED, desired)
     assert actions == ((action,) if action else ())
     assert decide(obeyed, desired) == (obeyed, ())
+
+
+def test_a_wish_to_save_now_is_heard_once() -> None:
+    requested_at = datetime(2030, 1, 1, tzinfo=UTC)
+    obeyed, actions = decide(OBEYED, wish(checkpoint_requested_at=requested_at))
+    assert actions == (SaveNow(requested_at),)
+    assert decide(obeyed, wish(checkpoint_requested_at=requested_at)) == (obeyed, ())
+    later = requested_at + timedelta(seconds=1)
+    assert decide(obeyed, wish(checkpoint_requested_at=later))[1] == (SaveNow(later),)
 
 
 def test_a_lower_version_says_nothing() -> None:

@@ -22,6 +22,7 @@ from agent.host_state import HostState
 from agent.orphans import OrphanReaper, become_subreaper
 from agent.root.precautions import take_precautions
 from common.clock import SystemClock
+from common.session_spec import SessionSettings
 from tests.support import enter_contract, ground_contract
 from tests.support.agent_rig import free_port, session_spec, session_tool, tool_spec
 from tests.support.ground_stand import CLAIM_SECONDS_MAX, CLAIMS, SECRET, Stand
@@ -64,6 +65,7 @@ async def _live(lay: LayGround, folder: Path, tool: ToolSpec) -> dict[str, str]:
         host,
         given=(),
         warnings=(),
+        settings=SessionSettings,
         clock=SystemClock(),
         on_change=lambda: None,
     )

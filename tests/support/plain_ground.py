@@ -24,11 +24,13 @@ from common.http1.lane import TcpAddress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
+    from agent.checkpointing.captures import Commit
     from agent.host_state import HostState
     from agent.parts import OwnGround, Program, Use
     from common.clock import Clock
-    from common.session_spec import SessionSpec
+    from common.session_spec import SessionSettings, SessionSpec
 
 KILL_SECONDS_MAX = 10.0
 LOST = "The session's first process has ended: it was killed."
@@ -106,6 +108,9 @@ class PlainGround:
         self.grown = (0, 0)
         self.done: list[str] = []
         """What was asked of it and has happened, in this order."""
+        self.committed: tuple[Commit, ...] = ()
+        self.requests: list[datetime] = []
+        """When somebody wanted its files saved."""
         self.graces: list[float] = []
         """What each `end_all` was given, seconds."""
         self._mark = f"{_MARK}={secrets.token_hex(8)}"
@@ -123,11 +128,12 @@ class PlainGround:
         *,
         given: tuple[tuple[str, str], ...],
         warnings: tuple[str, ...],
+        settings: Callable[[], SessionSettings],
         clock: Clock,
         on_change: Callable[[], None],
     ) -> OwnGround:
         """Be the ground that a daemon gets; `PlainGround().laid` is a `LayGround`."""
-        del host, given, clock, on_change
+        del host, given, settings, clock, on_change
         self._working_directory = spec.tool.working_directory
         self.said = GroundStatus(self.said.root, self.said.volume, (*warnings, *self.said.warnings))
         return self
@@ -172,6 +178,18 @@ class PlainGround:
         await self._happens("leave")
         self._output_fd = None
         await self._ends_by([signal.SIGKILL], KILL_SECONDS_MAX)
+
+    def save_now(self, requested_at: datetime) -> None:
+        self.requests.append(requested_at)
+
+    async def save(self) -> None:
+        await self._happens("save now")
+
+    def commits(self) -> tuple[Commit, ...]:
+        return self.committed
+
+    async def save_last(self) -> None:
+        await self._happens("save")
 
     async def detach(self) -> None:
         await self._happens("detach")

@@ -162,7 +162,7 @@ class Studio:
         async with serving() as control_plane:
             spec = self.spec(url=control_plane.url)
             control_plane.wished = msgspec.structs.replace(
-                control_plane.wished, settings=spec.settings
+                control_plane.wished, settings=spec.settings, run_number=spec.run_number
             )
             path = self.folder / f"spec-{secrets.token_hex(4)}.json"
             path.touch(mode=0o600)

@@ -1,0 +1,146 @@
+"""One capture: what a volume shows at an instant, committed.
+
+    snapshot ─ what changed? ─┬─ nothing: what is saved is still true
+                              └─ write ─ committed ─ snapshot dropped ─ swept
+
+The snapshot is dropped before anything else happens, however the capture ended: it keeps the space
+of all that is deleted after it. For the same reason one is given up that stands still, or that is
+in the way of a volume that becomes full; nothing is lost but its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.checkpointing.changes import Found
+from agent.checkpointing.saver import SaverError
+from agent.volume.changes.point import UPPER
+from agent.volume.volume import VolumeError
+from common.tasks import first_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agent.checkpointing.changes import ChangeFinder
+    from agent.checkpointing.facts import Saved, SaveProgress
+    from agent.checkpointing.saver import Saver
+    from agent.volume.snapshots import Snapshots
+    from common.clock import Clock
+
+WATCH_SECONDS = 5.0
+"""Between two looks at a capture under way."""
+STALLED_SECONDS_MAX = 300.0
+"""Without any progress: the next one starts over, with a snapshot that pins less."""
+IDLE_CAPTURES_MAX = 2
+"""That found nothing changed, before the saver's process is ended for its memory."""
+
+_log = structlog.get_logger()
+
+
+class GivenUpError(Exception):
+    """A capture was given up; a later one may succeed. The text is a sentence."""
+
+
+class VolumeCapture:
+    """Of one volume, under the checkpoint that the saver has opened. One at a time."""
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        active: Path,
+        saver: Saver,
+        finder: ChangeFinder,
+        *,
+        is_full: Callable[[], bool],
+        clock: Clock,
+    ) -> None:
+        """`active` is the volume's folder of that name; `is_full` tells of one at its limit."""
+        self._snapshots = snapshots
+        self._active = active
+        self._saver = saver
+        self._finder = finder
+        self._is_full = is_full
+        self._clock = clock
+        self._moved_at = 0.0
+        self._idle = 0
+
+    async def take(self, saved: Saved | None, *, final: bool) -> Saved:
+        """Commit what the volume shows now; return the generation that says so.
+
+        That is `saved`, the last one, if nothing has changed since. Raise SaverError, VolumeError,
+        GivenUpError. Cancelled, it returns once nothing uses the volume any more.
+        """
+        try:
+            async with self._snapshots.taken() as snapshot:
+                taken = await self._take(snapshot, saved, final=final)
+        except VolumeError as error:
+            if not final:
+                raise
+            # Such as one that the kernel has stopped writing to: it can still be read.
+            _log.warning("last_capture_without_snapshot", reason=str(error))
+            return await self._write(Found(self._active / UPPER, None, _nothing), final=True)
+        if final:
+            return taken
+        if taken is not saved:
+            await self._clean_up()
+        if self._idle >= IDLE_CAPTURES_MAX:
+            await self._saver.rest()
+        return taken
+
+    async def _take(self, snapshot: Path, saved: Saved | None, *, final: bool) -> Saved:
+        found = await self._finder.find(snapshot)
+        if final or saved is None or found.changes is None or found.changes:
+            self._idle = 0
+            saved = await self._write(found, final=final)
+        else:
+            self._idle += 1
+        found.commit()
+        return saved
+
+    async def _write(self, found: Found, *, final: bool) -> Saved:
+        self._moved_at = self._clock.monotonic()
+        try:
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(
+                    self._watch(was_full=self._is_full()), name="watch-capture"
+                )
+                saved = await self._saver.write(
+                    found.folder, changes=found.changes, final=final, progress=self._moved
+                )
+                watch.cancel()
+        except BaseExceptionGroup as errors:
+            raise first_of(errors) from None
+        return saved
+
+    def _moved(self, _: SaveProgress) -> None:
+        self._moved_at = self._clock.monotonic()
+
+    async def _watch(self, *, was_full: bool) -> None:
+        """Raise GivenUpError once the snapshot costs more than it is worth.
+
+        Of a volume that was full before, it is worth having: what is deleted is there again later.
+        """
+        while True:
+            await self._clock.sleep(WATCH_SECONDS)
+            if self._is_full() and not was_full:
+                raise GivenUpError("The volume became full, and what is being saved takes room.")
+            if self._clock.monotonic() - self._moved_at > STALLED_SECONDS_MAX:
+                raise GivenUpError("The work directory took nothing for five minutes.")
+
+    async def _clean_up(self) -> None:
+        """Have what the snapshot kept count as free, and drop what the work directory needn't hold.
+
+        Neither is worth more than a word: both happen by themselves, later.
+        """
+        try:
+            await self._snapshots.reclaim(self._active.parent)
+            await self._saver.sweep()
+        except (VolumeError, SaverError) as error:
+            _log.info("capture_not_cleaned_up", reason=str(error))
+
+
+def _nothing() -> None: ...
