@@ -13,4 +13,5 @@ A library that knows storage, trees and generations, and neither sessions nor pr
 - `writing/`        from a folder to a committed generation
 - `reading/`        back: into a folder, as a layer, one file; and whether all is well
 - `collecting/`     what nothing needs any more goes, the rest is stored better
+- `repairing/`      nothing relies on what is damaged, and what is left is found again
 """

@@ -7,31 +7,52 @@ below it, and all that the record's indexes have counts as needed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from checkpoints.format.damage import DamagedError
 from checkpoints.tree.long_lists import extents_of
 from checkpoints.tree.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Sequence
 
     from checkpoints.chunk_source import ChunkSource
-    from checkpoints.collecting.marking import Marking
     from checkpoints.format.ids import ChunkId
     from checkpoints.format.index import Index
+    from checkpoints.format.names import Place
     from checkpoints.format.record import Record
     from checkpoints.tree.node import Child, Node
 
+T = TypeVar("T")
+
 AHEAD_BYTES_MAX = 16 * 1024 * 1024
 """Of the nodes below one, so many are asked for together: a bucket takes its time for each."""
+
+
+class Marker(Protocol):
+    """Who is told what a record needs. All of it is called in the walk's thread."""
+
+    def mark_chunks(self, chunks: Sequence[ChunkId], indexes: Sequence[Index]) -> ChunkId | None:
+        """Take notice of chunks that are needed; return one that is nowhere, if any is."""
+
+    def mark_everything(self, indexes: Sequence[Index]) -> None:
+        """Take notice of all that some indexes have: a node can't be read."""
+
+    def wait_for(self, act: Coroutine[object, object, T]) -> T:
+        """Return what a coroutine returns that the event loop runs."""
+
+    def is_done(self, chunk: ChunkId, indexes: frozenset[Place]) -> bool:
+        """Say whether all below a node was found before, by these indexes or some of them."""
+
+    def done(self, chunk: ChunkId, indexes: frozenset[Place]) -> None:
+        """Take notice that all below a node was found."""
 
 
 class Walk:
     """Goes through the trees of one record. For one thread."""
 
     def __init__(
-        self, marking: Marking, record: Record, indexes: Sequence[Index], source: ChunkSource
+        self, marking: Marker, record: Record, indexes: Sequence[Index], source: ChunkSource
     ) -> None:
         self.problem = ""
         self._marking = marking

@@ -17,7 +17,7 @@ from checkpoints.tree.entry import (
     RefusedError,
 )
 from checkpoints.tree.entry_bytes import decode, encode
-from checkpoints.tree.extents import Extent, encode_extents
+from checkpoints.tree.extents import FILE_EXTENTS_MAX, Extent, encode_extents
 from checkpoints.tree.keys import key_of
 from checkpoints.tree.long_lists import extents_of, fitted
 from tests.support.trees import NodeStore, file_entry
@@ -124,7 +124,7 @@ def test_a_piece_of_another_length_is_damage() -> None:
         list(extents_of(moved, store.fetch))
 
 
-@pytest.mark.parametrize("count", [1, long_lists.FILE_EXTENTS_MAX + 1])
+@pytest.mark.parametrize("count", [1, FILE_EXTENTS_MAX + 1])
 def test_a_list_that_is_made_up_of_one_piece_again_and_again_is_refused_at_once(
     count: int,
 ) -> None:
@@ -147,7 +147,7 @@ def test_a_list_that_is_made_up_of_one_piece_again_and_again_is_refused_at_once(
 
 def test_a_file_of_too_many_extents_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(long_lists, "FILE_EXTENTS_MAX", 2000)
-    assert fitted(KEY, file_of(2000), NodeStore().put)
+    fitted(KEY, file_of(2000), NodeStore().put)
     with pytest.raises(RefusedError, match="b'a/b' has 2001 pieces and holes"):
         fitted(KEY, file_of(2001), NodeStore().put)
 

@@ -1,0 +1,140 @@
+"""Where chunks are by the packs' own tables, whatever indexes say.
+
+Not everything that is there may be made known to everybody: a running writer's packs are its own,
+and it deletes them when it doesn't need them. Those are what the indexes of a checkpoint that is
+being written list, and no other index; and what no index lists, as long as it is young.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from checkpoints.format import names, pack as pack_format
+from checkpoints.format.damage import DamagedError
+from checkpoints.format.ids import CHUNK_ID_BYTES, ChunkId
+from checkpoints.format.index import Index, IndexBuilder, PackFacts
+from checkpoints.format.pack import ENTRY_BYTES, TRAILER_BYTES
+from checkpoints.storage.failures import NotThereError, StorageBrokenError
+from common.tasks import side_by_side
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from checkpoints.collecting.listing import ListedPack
+    from checkpoints.format.ids import PackId
+    from checkpoints.repository import Repository
+
+READS_AT_ONCE = 8
+TAIL_BYTES = 64 * 1024
+"""Of a pack, in which its table likely is."""
+YOUNG_AGE = timedelta(hours=24)
+"""A first write takes hours, and until it ends no index lists its packs."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Who lists packs."""
+
+    shared: Collection[PackId]
+    """By indexes that everybody may use, or that a collection wrote."""
+    running: Collection[PackId]
+    """By those of checkpoints that are being written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Chunks that are whole, by who may be told where they are."""
+
+    shared: Index
+    """Everybody."""
+    young: Index
+    """The generation alone that needs them: they may be of an index that is lost, or of a write
+    that is under way."""
+    withheld: Index
+    """Nobody: their writers may delete them."""
+    unlisted: Index
+    """Those of the first two that are in packs that no index lists."""
+
+
+async def find_places(
+    repository: Repository,
+    packs: Mapping[PackId, ListedPack],
+    owners: Owners,
+    *,
+    bad: Mapping[PackId, Collection[ChunkId]],
+    now: datetime,
+) -> Places:
+    """Return what the tables of all packs say, without chunks that are known to be bad.
+
+    Of a chunk in several packs it is the oldest that counts, and one with a tombstone or a mark
+    only if there is no other. Raises StorageError.
+    """
+    unfit = {**await repository.tombstones(), **await repository.marks()}
+    ordered = sorted(packs, key=lambda each: (each in unfit, packs[each].modified, each))
+    builders = {name: IndexBuilder() for name in ("shared", "young", "withheld", "unlisted")}
+    for start in range(0, len(ordered), READS_AT_ONCE):
+        some = ordered[start : start + READS_AT_ONCE]
+        for pack_id, table in zip(some, await _tables(repository, packs, some), strict=True):
+            kind, size = packs[pack_id].kind, packs[pack_id].object_bytes
+            whole = _without(table, bad.get(pack_id, ()))
+            if pack_id in owners.shared:
+                to = ["shared"]
+            elif pack_id in owners.running:
+                to = ["withheld"]
+            elif now - packs[pack_id].modified < YOUNG_AGE:
+                to = ["young", "unlisted"]
+            else:
+                to = ["shared", "unlisted"]
+            for name in to:
+                builders[name].add_table(PackFacts(pack_id, kind, size), whole)
+    return Places(*[await asyncio.to_thread(_made, each) for each in builders.values()])
+
+
+def _made(builder: IndexBuilder) -> Index:
+    return Index(builder.finish())
+
+
+async def _tables(
+    repository: Repository, packs: Mapping[PackId, ListedPack], some: Sequence[PackId]
+) -> list[bytes]:
+    tables = [b""] * len(some)
+
+    async def read(number: int) -> None:
+        pack_id = some[number]
+        key = names.pack(packs[pack_id].kind, pack_id)
+        try:
+            tables[number] = await _table(repository, key, pack_id)
+        except NotThereError:
+            return  # deleted meanwhile
+        except (DamagedError, StorageBrokenError) as error:
+            _log.info("checkpoint_table_damaged", key=key, reason=str(error))
+
+    await side_by_side(range(len(some)), read, at_once=READS_AT_ONCE)
+    return tables
+
+
+async def _table(repository: Repository, key: str, pack_id: PackId) -> bytes:
+    storage = repository.storage
+    tail = await storage.get_suffix(key, TAIL_BYTES)
+    trailer = pack_format.parse_trailer(tail[-TRAILER_BYTES:], pack_id)
+    length = trailer.table_bytes + TRAILER_BYTES
+    if length > len(tail):
+        tail = await storage.get_suffix(key, length)
+    table = bytes(tail[-length:-TRAILER_BYTES])
+    pack_format.parse_table(table, trailer)
+    return table
+
+
+def _without(table: bytes, bad: Collection[ChunkId]) -> bytes:
+    if not bad:
+        return table
+    rows = [table[at : at + ENTRY_BYTES] for at in range(0, len(table), ENTRY_BYTES)]
+    return b"".join([row for row in rows if ChunkId(row[:CHUNK_ID_BYTES]) not in bad])
