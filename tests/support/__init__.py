@@ -44,7 +44,7 @@ The agent:
 - `hanging_fuse`        a file system whose reads never end
 - `poor_host`           a host that lacks something, for one program
 - `waiting`             for a named condition, without an event loop
-- `watched_loop`        every test's event loop
+- `watched_loop`        the event loops of tests
 
 The checkpoint store:
 - `trees`               a store of nodes, entries of all kinds, small nodes

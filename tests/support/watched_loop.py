@@ -1,4 +1,4 @@
-"""The event loop of tests: it checks what asyncio's debug mode checks, at a third of the price.
+"""The event loops of tests: they check what asyncio's debug mode checks, at a third of the price.
 
 In debug mode a loop says which callbacks block it, and refuses calls from other threads and
 coroutines in the place of functions. It also has each future, task and handle keep the stack that
@@ -11,10 +11,20 @@ from __future__ import annotations
 
 import asyncio
 
+import uvloop
+
 
 class WatchedLoop(asyncio.SelectorEventLoop):
-    """Checks in debug mode; has nobody keep stacks."""
+    """asyncio's own. Checks in debug mode; has nobody keep stacks."""
 
     def get_debug(self) -> bool:
         """Say no, so that nobody keeps stacks."""
+        return False
+
+
+class WatchedUvloop(uvloop.Loop):
+    """The programs'. Keeps stacks itself, but has no future and no task keep them."""
+
+    def get_debug(self) -> bool:
+        """Say no, so that futures and tasks keep no stacks."""
         return False

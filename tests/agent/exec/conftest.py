@@ -5,16 +5,16 @@ Each test runs on both kinds of loop: programs run on uvloop, tests and tools on
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import TYPE_CHECKING
 
 import pytest
-import uvloop
 
 from tests.support.rig import Rig, running_rig
+from tests.support.watched_loop import WatchedLoop, WatchedUvloop
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
@@ -24,8 +24,8 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     del config
     if item.path.name == "test_in_a_session.py":  # the loop that matters there is the agent's
-        return {"uvloop": uvloop.new_event_loop}
-    return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
+        return {"uvloop": WatchedUvloop}
+    return {"asyncio": WatchedLoop, "uvloop": WatchedUvloop}
 
 
 @pytest.fixture
