@@ -106,7 +106,7 @@ class _Touched:
         for number, kind, offset, data in search.items(first, last, _KINDS, since=since):
             if kind == INODE_ITEM:
                 inode = inode_of(data)
-                if inode.transaction > since and inode.names:
+                if inode.transaction > since:
                     counts[number] = inode.names
                     self._count(inode.names)
             elif number in counts:

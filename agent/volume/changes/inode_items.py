@@ -30,7 +30,7 @@ class Inode(NamedTuple):
     transaction: int
     """The one in which it was touched last: content, attributes, links, or names in it."""
     names: int
-    """How many it has; a folder has one. None: deleted, and held open."""
+    """How many it has. A folder has one; what is deleted and held open has none."""
 
 
 class Name(NamedTuple):
