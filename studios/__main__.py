@@ -8,25 +8,29 @@ the person gets a sentence, and the traceback goes to a file.
 from __future__ import annotations
 
 import sys
-import tempfile
-import traceback
-from typing import Any
 
-import click
+try:  # it takes a second or so: long enough for somebody to change their mind
+    import tempfile
+    import traceback
+    from typing import Any
 
-from common.templates import CONNECT_VERSION
-from studios.commands.adding import add
-from studios.commands.checkpoints.group import checkpoints
-from studios.commands.doctor import doctor
-from studios.commands.exec import exec_command
-from studios.commands.lifecycle import delete, extend, start, stop
-from studios.commands.listing import list_studios, templates, view
-from studios.commands.login import login
-from studios.commands.logs import logs
-from studios.commands.users import users
-from studios.failures import INTERRUPTED_EXIT_CODE, CommandError
-from studios.surroundings import Surroundings
-from studios.up.command import up
+    import click
+
+    from common.templates import CONNECT_VERSION
+    from studios.commands.adding import add
+    from studios.commands.checkpoints.group import checkpoints
+    from studios.commands.doctor import doctor
+    from studios.commands.exec import exec_command
+    from studios.commands.lifecycle import delete, extend, start, stop
+    from studios.commands.listing import list_studios, templates, view
+    from studios.commands.login import login
+    from studios.commands.logs import logs
+    from studios.commands.users import users
+    from studios.failures import INTERRUPTED_EXIT_CODE, CommandError
+    from studios.surroundings import Surroundings
+    from studios.up.command import up
+except KeyboardInterrupt:
+    sys.exit(130)  # INTERRUPTED_EXIT_CODE, which may not be there yet
 
 VERSION = ".".join(str(number) for number in CONNECT_VERSION)
 EPILOG = """\b

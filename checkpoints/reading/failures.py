@@ -34,6 +34,8 @@ _HINTS = {
     errno.ENOTDIR: "the tree has names below something that is no folder",
     errno.ELOOP: "the tree has names below a link",
     errno.ENOENT: "the tree has names below a folder that it doesn't have",
+    errno.ENOSPC: "make room there, or restore to another file system",
+    errno.EDQUOT: "raise the quota, or restore to another file system",
     errno.EEXIST: "something of that name was there already",
 }
 

@@ -6,6 +6,7 @@
 - `opening`   the work directory that is meant, opened; its failures as the command line's
 - `looking`   scan, ls, cat, diff, stats
 - `checking`  verify
+- `repairing` repair
 - `getting`   restore, restore-file
 - `writing`   write
 - `layers`    export, import

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,8 @@ from studios.output import format_option, print_json, print_table
 from studios.surroundings import Surroundings, pass_surroundings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from checkpoints.reading.verified import Progress, Verified
 
 _WHOLE = 100.0
@@ -52,6 +55,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     damages: tuple[Damaged, ...]
     losses: tuple[Lost, ...]
     losses_count: int
+    marked: tuple[str, ...]
+    without_records: tuple[str, ...]
     foreign: tuple[str, ...]
 
 
@@ -81,19 +86,22 @@ async def verify_command(
     Ends with 1 if anything is.
     """
     rng = random.Random(seed)
-    with bar(surroundings.err, "Reading packs", 0) as note:
-
-        def report(progress: Progress) -> None:
-            note(progress.packs, progress.packs_total)
-
+    with reading_packs(surroundings) as report:
         async with opened(surroundings, work_directory, anyway=True) as repository:
             found = await verify(repository, share=sample / _WHOLE, rng=rng, report=report)
     if output == "json":
         print_json(surroundings.out, _report(found))
     else:
-        _print(surroundings, found)
+        _print(surroundings, found, work_directory.url)
     if not found.is_sound:
         raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def reading_packs(surroundings: Surroundings) -> Iterator[Callable[[Progress], None]]:
+    """Show how far a verification is; yield what is to be told."""
+    with bar(surroundings.err, "Reading packs", 0) as note:
+        yield lambda progress: note(progress.packs, progress.packs_total)
 
 
 def _report(found: Verified) -> Report:
@@ -117,11 +125,13 @@ def _report(found: Verified) -> Report:
             for loss in losses.named
         ),
         losses_count=sum(losses.count for losses in found.losses),
+        marked=tuple(sorted(pack_id.hex() for pack_id in found.marked)),
+        without_records=tuple(found.without_records),
         foreign=tuple(found.foreign),
     )
 
 
-def _print(surroundings: Surroundings, found: Verified) -> None:
+def _print(surroundings: Surroundings, found: Verified, url: str) -> None:
     if found.damages:
         print_table(
             surroundings.out,
@@ -146,6 +156,16 @@ def _print(surroundings: Surroundings, found: Verified) -> None:
     for losses in found.losses:
         if losses.count > len(losses.named):
             surroundings.say(f"… and {losses.count - len(losses.named)} more of {losses.place}.")
+    for checkpoint_id in found.without_records:
+        surroundings.say(
+            f"Checkpoint {checkpoint_id} has an index and no record: it is being written for the "
+            "first time, or its records were deleted, and collections will free what it had."
+        )
+    if found.is_repairable:
+        surroundings.say(
+            f"`studios checkpoints repair -w {url}` says what can be mended, and with --yes lets "
+            "nothing rely on what is damaged."
+        )
     what = f"{found.generations} generations and {found.packs_read} of {found.packs} packs"
     verdict = "all is well" if found.is_sound else "not all is well"
     surroundings.say(f"Checked {what} ({show_bytes(found.bytes_read)}): {verdict}.")

@@ -18,7 +18,7 @@ from studios.commands.checkpoints.opening import (
     opened,
     work_directory_option,
 )
-from studios.commands.checkpoints.shown import show_bytes
+from studios.commands.checkpoints.shown import counted, show_bytes
 from studios.commands.options import awaited
 from studios.failures import CommandError, RefusedError
 from studios.output import format_option, print_json, show_time
@@ -107,22 +107,22 @@ async def collect_command(
 def sentences(found: Collected, *, dry_run: bool) -> list[str]:
     """Return what people are told about a collection, the problems aside."""
     said = [
-        f"{_count(found.checkpoints, 'checkpoint')} with "
-        f"{_count(found.generations, 'generation')}: {show_bytes(found.needed_bytes)} are needed "
-        f"of the {show_bytes(found.stored_bytes)} in {_count(found.packs, 'pack')}."
+        f"{counted(found.checkpoints, 'checkpoint')} with "
+        f"{counted(found.generations, 'generation')}: {show_bytes(found.needed_bytes)} are needed "
+        f"of the {show_bytes(found.stored_bytes)} in {counted(found.packs, 'pack')}."
     ]
     done = [
         (
             found.deleted_records,
-            f"drop {_count(found.deleted_records, 'superseded generation')}; what only they "
+            f"drop {counted(found.deleted_records, 'superseded generation')}; what only they "
             "needed is found by the next collection",
         ),
         (
             found.deleted_packs,
-            f"delete {_count(found.deleted_packs, 'pack')} ({show_bytes(found.deleted_bytes)})",
+            f"delete {counted(found.deleted_packs, 'pack')} ({show_bytes(found.deleted_bytes)})",
         ),
-        (found.deleted_indexes, f"delete {_count(found.deleted_indexes, 'index', 'indexes')}"),
-        (found.announced_packs, f"announce the end of {_count(found.announced_packs, 'pack')}"),
+        (found.deleted_indexes, f"delete {counted(found.deleted_indexes, 'index', 'indexes')}"),
+        (found.announced_packs, f"announce the end of {counted(found.announced_packs, 'pack')}"),
         (found.revived_packs, f"take back the announcement of {found.revived_packs}"),
         (found.rewritten_packs, _rewriting(found)),
     ]
@@ -137,7 +137,7 @@ def sentences(found: Collected, *, dry_run: bool) -> list[str]:
         )
     elif found.unused_packs or found.waiting_packs:
         said.append(
-            f"Without use: {_count(found.unused_packs, 'pack')} "
+            f"Without use: {counted(found.unused_packs, 'pack')} "
             f"({show_bytes(found.unused_bytes)}); announced and waiting: {found.waiting_packs}."
         )
     if found.next_at is not None and not found.is_blocked:
@@ -146,13 +146,9 @@ def sentences(found: Collected, *, dry_run: bool) -> list[str]:
 
 
 def _rewriting(found: Collected) -> str:
-    before = f"{_count(found.rewritten_packs, 'pack')} ({show_bytes(found.rewritten_bytes)})"
+    before = f"{counted(found.rewritten_packs, 'pack')} ({show_bytes(found.rewritten_bytes)})"
     after = f", now {show_bytes(found.written_bytes)}" if found.written_bytes else ""
     return f"rewrite {before}{after}"
-
-
-def _count(number: int, what: str, several: str = "") -> str:
-    return f"{number} {what if number == 1 else several or what + 's'}"
 
 
 @click.command("delete")

@@ -74,6 +74,10 @@ async def restore_command(
 
     What was deleted is a character device 0:0 there. Needs the rights of root.
     """
+    if work_directory.has_checkpoints_around(folder):
+        raise CommandError(
+            f"{folder} is where {work_directory.url} keeps its checkpoints: give another folder."
+        )
     hint = "" if keep_going else "`--keep-going`, into another folder, restores what can be; "
     async with opened(surroundings, work_directory, if_damaged=hint) as repository:
         record = await select(repository, checkpoint)

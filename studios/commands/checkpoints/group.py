@@ -10,6 +10,7 @@ from studios.commands.checkpoints.getting import restore_command, restore_file
 from studios.commands.checkpoints.layers import export_command, import_command
 from studios.commands.checkpoints.logs import warnings_only
 from studios.commands.checkpoints.looking import cat, diff_command, ls, scan, stats
+from studios.commands.checkpoints.repairing import repair_command
 from studios.commands.checkpoints.writing import write_command
 from studios.surroundings import Surroundings, pass_surroundings
 
@@ -31,7 +32,7 @@ def checkpoints(surroundings: Surroundings) -> None:
 
 
 for command in (
-    scan, ls, cat, diff_command, stats, verify_command, restore_command, restore_file,
-    write_command, export_command, import_command, collect_command, delete_command,
+    scan, ls, cat, diff_command, stats, verify_command, repair_command, restore_command,
+    restore_file, write_command, export_command, import_command, collect_command, delete_command,
 ):  # fmt: skip
     checkpoints.add_command(command)

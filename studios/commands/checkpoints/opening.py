@@ -26,8 +26,8 @@ from checkpoints.storage.failures import (
     StorageMissingError,
     StorageUnfitError,
 )
-from checkpoints.storage.opening import open_storage, reliable
-from checkpoints.storage.urls import Access, parse_location
+from checkpoints.storage.opening import REPOSITORY_FOLDER, open_storage, reliable
+from checkpoints.storage.urls import Access, Folder, parse_location
 from checkpoints.tree.entry import RefusedError as BeyondLimitsError
 from checkpoints.writing.commit import FencedError
 from checkpoints.writing.reliance import ParentBusyError, ParentGoneError
@@ -36,6 +36,7 @@ from studios.failures import CommandError, NotFoundError, RefusedError, Unreacha
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from studios.surroundings import Surroundings
 
@@ -50,6 +51,26 @@ class WorkDirectory:
 
     url: str
     access: Access
+
+    def is_in(self, folder: Path) -> bool:
+        """Say whether what it keeps lies in a folder, or is that."""
+        kept = self._kept
+        return kept is not None and kept.is_relative_to(folder.resolve())
+
+    def has_checkpoints_around(self, folder: Path) -> bool:
+        """Say whether a folder lies in what it keeps, or is that."""
+        kept = self._kept
+        return kept is not None and folder.resolve().is_relative_to(kept)
+
+    @property
+    def _kept(self) -> Path | None:
+        try:
+            location = parse_location(self.url)
+        except LocationError:
+            return None  # which whoever opens it says
+        if not isinstance(location, Folder):
+            return None
+        return (location.path / REPOSITORY_FOLDER).resolve()
 
 
 def work_directory_option(command: F) -> F:

@@ -106,6 +106,11 @@ def show_ns(time_ns: int) -> str:
         return f"@{time_ns // 1_000_000_000}"
 
 
+def counted(number: int, what: str, several: str = "") -> str:
+    """Return a number of things, with the right word for so many."""
+    return f"{number} {what if number == 1 else several or what + 's'}"
+
+
 def show_bytes(size_bytes: float) -> str:
     for unit in _UNITS[:-1]:
         if size_bytes < _STEP:

@@ -91,6 +91,11 @@ async def write_command(
     Only what is not stored yet is written. Needs the rights to read all that is in the folder. What
     is mounted below it stays out, as an empty folder.
     """
+    if work_directory.is_in(folder):
+        raise CommandError(
+            f"{work_directory.url} is inside {folder}, and would be stored into itself: "
+            "take a work directory elsewhere."
+        )
     async with opened(
         surroundings, work_directory, create=wanted is None, single_writer=single_writer
     ) as repository:
