@@ -111,6 +111,9 @@ def up(
         surroundings.say(f"Everything is kept in {plan.data_dir}.")
     os.umask(_PRIVATE_UMASK)
     with folder.locked(plan.data_dir):
+        work = work_folder(plan.work_dir)
+        if work is not None:
+            folder.make_work_folder(work, is_ours=not work_dir)
         raise click.exceptions.Exit(_run(plan, surroundings))
 
 

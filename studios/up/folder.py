@@ -40,6 +40,27 @@ def locked(data_dir: Path) -> Iterator[None]:
         os.close(fd)
 
 
+def make_work_folder(path: Path, *, is_ours: bool) -> None:
+    """Have the folder that checkpoints go to; only one in the data folder is made.
+
+    Any other is somebody's disk or share: where that is not mounted, nothing belongs in its place.
+    """
+    try:
+        if is_ours:
+            path.mkdir(mode=0o700, exist_ok=True)
+        is_there = path.is_dir()
+    except OSError as error:
+        raise CommandError(
+            f"The work directory {path} can't be used ({error.strerror}): choose another folder "
+            "with --work-dir."
+        ) from None
+    if not is_there:
+        raise CommandError(
+            f"The work directory {path} doesn't exist: create or mount it, or choose another with "
+            "--work-dir."
+        )
+
+
 def check_not_locked(data_dir: Path) -> None:
     """Raise if another process holds the folder.
 
