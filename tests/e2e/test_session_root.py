@@ -55,12 +55,14 @@ def host() -> dict[str, str]:
 def _files() -> Iterator[tuple[str, str]]:
     """Leave out what programs of the machine write while they run.
 
-    Those are byte code, and the caches and settings in the hidden folders of the home folder.
+    Those are byte code, and caches, settings and histories: what is hidden in the home folder.
     """
     for top in ("/etc", "/usr", "/root"):
         for folder, below, names in os.walk(top):
             below[:] = [name for name in below if not _is_business_of_the_machine(folder, name)]
             for name in names:
+                if _is_business_of_the_machine(folder, name):
+                    continue
                 path = f"{folder}/{name}"
                 with contextlib.suppress(FileNotFoundError):  # a passing one of the machine's
                     status = os.lstat(path)
