@@ -72,10 +72,11 @@ class ChunkSource:
 
     def place(self, chunk: ChunkId) -> ChunkPlace:
         """Return where a chunk is, or raise DamagedError if no index knows."""
-        place = next(self.places(chunk), None)
-        if place is None:
-            raise DamagedError(f"no index knows where chunk {chunk.hex()} is")
-        return place
+        for indexes in (self._moved, self._indexes):  # restoring asks for every file's
+            for index in indexes:
+                if (place := index.find(chunk)) is not None:
+                    return place
+        raise DamagedError(f"no index knows where chunk {chunk.hex()} is")
 
     def fetch(self, chunk: ChunkId) -> bytes:
         """Return a chunk's raw bytes. Only for threads: they wait for the event loop."""

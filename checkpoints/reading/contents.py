@@ -39,16 +39,17 @@ class Contents:
         """Write what was read of a pack to where it belongs; return what was something else."""
         wrong = []
         with Folders(self._root_fd) as folders:
-            for wanted, data in zip(span.chunks, stored, strict=True):
-                place = wanted.place
-                try:
-                    raw = decode_in_place(
-                        data, place.codec, raw_bytes=place.raw_bytes, expected=wanted.chunk_id
-                    )
-                except DamagedError:
-                    wrong.append(wanted)
-                    continue
-                self._write_all(folders, wanted, raw)
+            for run, part in zip(span.runs, stored, strict=True):
+                for wanted, data in run.cut(part):
+                    place = wanted.place
+                    try:
+                        raw = decode_in_place(
+                            data, place.codec, raw_bytes=place.raw_bytes, expected=wanted.chunk_id
+                        )
+                    except DamagedError:
+                        wrong.append(wanted)
+                    else:
+                        self._write_all(folders, wanted, raw)
         return wrong
 
     def fill_one(self, wanted: Wanted, raw: Part) -> None:

@@ -37,7 +37,7 @@ from common.tasks import first_of
 from common.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from checkpoints.chunk_source import ChunkSource
@@ -49,13 +49,17 @@ if TYPE_CHECKING:
     from checkpoints.tree.keys import Key
     from checkpoints.tree.tree import Tree
 
-SPANS_MAX = 6
+SPANS_MAX = 8
 """Under way at once: two are being written while the others are on their way."""
-THREADS = 3
-"""One makes names, two write. More would only wait for each other: each holds Python's lock half of
-the time."""
+FILLING_THREADS = 2
+"""They write, while another makes names. More would only wait for each other: each holds Python's
+lock half of the time."""
 BATCH_PIECES = 4096
 """Planned at once: enough that a chunk that several files have is mostly read once."""
+FIRST_BATCH_PIECES = 128
+"""The first batches are small, so that something is on its way soon; each is twice as large."""
+FOLDERS_MAX = 50_000
+"""Whose entries are kept until they are completed: 20 MB. Of more the tree is read once again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +92,14 @@ async def restore(
     await asyncio.to_thread(lambda: tree.root_node)
     root_fd = await asyncio.to_thread(_open_root, folder, into_existing=into_existing)
     try:
-        with Threads(THREADS, "restore") as threads:
+        with Threads(1, "restore-names") as naming, Threads(FILLING_THREADS, "restore") as filling:
             return await _Restoration(
                 tree,
                 source,
                 repository.storage,
                 root_fd,
-                threads,
+                naming,
+                filling,
                 keep_going=keep_going,
                 report=report,
             ).run()
@@ -123,7 +128,8 @@ class _Restoration:
         source: ChunkSource,
         storage: Storage,
         root_fd: int,
-        threads: Threads,
+        naming: Threads,
+        filling: Threads,
         *,
         keep_going: bool,
         report: Callable[[Progress], None],
@@ -135,9 +141,14 @@ class _Restoration:
         self._keep_going = keep_going
         self._report = report
         self._contents = Contents(root_fd)
-        self._threads = threads
+        self._naming = naming
+        self._filling = filling
         self._entries = 0
-        self._file_bytes = 0
+        self._named_bytes = 0
+        """Of files, by the thread that makes names; the event loop counts the others."""
+        self._filled_bytes = 0
+        self._folders: list[tuple[Key, Entry]] | None = []
+        """All that were made; None if they were too many."""
         self._lost: list[Loss] = []
         self._unknown_folders: set[bytes] = set()
 
@@ -147,17 +158,23 @@ class _Restoration:
             batches = self._batches(folders)
             try:
                 async with asyncio.TaskGroup() as group:
-                    while (spans := await self._threads.run(next, batches, None)) is not None:
+                    coming = group.create_task(self._next(batches), name="restore/names")
+                    while (spans := await coming) is not None:
+                        coming = group.create_task(self._next(batches), name="restore/names")
                         for span in spans:
                             await places.acquire()
                             group.create_task(self._fill(span, places), name="restore/span")
             except BaseExceptionGroup as errors:
                 raise first_of(errors) from None
         self._check()
-        await self._threads.run(self._complete_folders)
+        await self._naming.run(self._complete_folders)
         files = [Loss(path=path, reason=why) for path, why in self._contents.damages.items()]
         damages = tuple(sorted((*self._lost, *files), key=lambda loss: loss.path))
         return Restored(self._entries, self._file_bytes, damages)
+
+    async def _next(self, batches: Iterator[list[Span]]) -> list[Span] | None:
+        """Make more names, while what is to be read of those before is under way."""
+        return await self._naming.run(next, batches, None)
 
     async def _fill(self, span: Span, places: asyncio.Semaphore) -> None:
         try:
@@ -173,12 +190,12 @@ class _Restoration:
         pack = span.pack
         try:
             stored = await self._storage.get_ranges(
-                names.pack(pack.kind, pack.pack_id), span.ranges
+                names.pack(pack.kind, pack.pack_id), [run.range for run in span.runs]
             )
         except (NotThereError, StorageBrokenError):
             return span.chunks
-        wrong = await self._threads.run(self._contents.fill, span, stored)
-        self._file_bytes += span.file_bytes
+        wrong = await self._filling.run(self._contents.fill, span, stored)
+        self._filled_bytes += span.file_bytes
         return wrong
 
     async def _fill_alone(self, wanted: Wanted) -> None:
@@ -187,9 +204,13 @@ class _Restoration:
             raw = await self._source.read(wanted.chunk_id)
         except DamagedError as error:
             for piece in wanted.pieces:
-                await self._threads.run(self._contents.spoil, piece, str(error))
+                await self._filling.run(self._contents.spoil, piece, str(error))
             return
-        await self._threads.run(self._contents.fill_one, wanted, raw)
+        await self._filling.run(self._contents.fill_one, wanted, raw)
+
+    @property
+    def _file_bytes(self) -> int:
+        return self._named_bytes + self._filled_bytes
 
     def _check(self) -> None:
         damages = self._contents.damages
@@ -205,7 +226,9 @@ class _Restoration:
         def damaged(piece: Piece, error: DamagedError) -> None:
             self._contents.spoil(piece, str(error))
 
-        while batch := list(islice(pieces, BATCH_PIECES)):
+        size = min(FIRST_BATCH_PIECES, BATCH_PIECES)
+        while batch := list(islice(pieces, size)):
+            size = min(2 * size, BATCH_PIECES)
             yield plan(batch, self._source.place, damaged=damaged)
             self._check()
 
@@ -213,8 +236,10 @@ class _Restoration:
         for key, entry in self._walk(self._lost.append):
             file = made.make(key, entry)
             self._entries += 1
+            if entry.kind is Kind.FOLDER:
+                self._remember(key, entry)
             if file is None:
-                self._file_bytes += entry.size_bytes if entry.kind is Kind.FILE else 0
+                self._named_bytes += entry.size_bytes
             else:
                 yield from self._pieces_of(file)
                 if file.is_made:
@@ -227,7 +252,7 @@ class _Restoration:
         try:
             for extent in extents_of(content, self._source.fetch):
                 if extent.chunk_id is None:
-                    self._file_bytes += extent.length_bytes
+                    self._named_bytes += extent.length_bytes
                 else:
                     if file.is_made:
                         self._contents.expect(file)
@@ -236,10 +261,16 @@ class _Restoration:
         except DamagedError as error:
             file.problem = str(error)
 
+    def _remember(self, key: Key, entry: Entry) -> None:
+        if self._folders is not None:
+            self._folders.append((key, entry))
+            if len(self._folders) > FOLDERS_MAX:
+                self._folders = None
+
     def _complete_folders(self) -> None:
         with Folders(self._root_fd) as folders:
             missing = self._unknown_folders | {b""}
-            for key, entry in self._walk(lambda _: None):
+            for key, entry in self._left():
                 if entry.kind is Kind.FOLDER:
                     complete_folder(folders, key, entry)
                     missing.discard(path_of(key))
@@ -247,6 +278,12 @@ class _Restoration:
                     self._contents.drop_name(folders, path_of(key), entry)
             for path in missing:
                 complete_folder(folders, key_of(path), unknown_folder())
+
+    def _left(self) -> Iterable[tuple[Key, Entry]]:
+        """Return what there is still to do something about, ascending; and maybe others."""
+        if self._folders is None or self._contents.damaged_inodes:
+            return self._walk(lambda _: None)
+        return self._folders
 
     def _walk(self, lost: Callable[[Loss], None]) -> Iterator[tuple[Key, Entry]]:
         return survivors(self._tree, lost) if self._keep_going else self._tree.walk()

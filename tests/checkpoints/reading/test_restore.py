@@ -48,14 +48,18 @@ async def test_everything_comes_back_as_it_was(repository: Repository, ground: P
         expected(packing, entries)
     )
     assert done.entries == len(entries)
+    assert record.tree is not None
+    assert done.file_bytes == record.tree.bytes
     assert not done.damages
     assert allocated_bytes(ground / "here/holes") < 2 * MB
     assert allocated_bytes(ground / "here/only a hole") == 0
 
 
+@pytest.mark.parametrize("folders_max", [0, 2, 50_000])
 async def test_small_spans_and_batches_restore_the_same(
-    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folders_max: int
 ) -> None:
+    monkeypatch.setattr(restore_module, "FOLDERS_MAX", folders_max)
     monkeypatch.setattr(spans_module, "SPAN_BYTES_MAX", 1000)
     monkeypatch.setattr(restore_module, "BATCH_PIECES", 3)
     packing = Packing()
