@@ -17,7 +17,6 @@ from control_plane.leadership import Leadership
 from control_plane.model import Status
 from tests.control_plane.core.simulated_agent import EPOCH
 from tests.support.core_plane import open_plane
-from tests.support.postgres import throw_away_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,15 +26,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from tests.support.core_plane import Plane
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/studios.db"
-    else:
-        async with throw_away_server() as server:
-            yield server
 
 
 @pytest.fixture

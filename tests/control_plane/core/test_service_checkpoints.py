@@ -1,0 +1,353 @@
+"""What people do with checkpoints: find, rename, delete, save now, begin another Studio."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from common.ids import RunNumber
+from common.messages import CheckpointPhase
+from control_plane import schema
+from control_plane.errors import ConflictError, InvalidError, NotFoundError, RefusedError
+from control_plane.model import DEFAULT_COMPUTE_ENV, DEFAULT_WORKSPACE, ComputeEnvId, Person, Role
+from control_plane.model_checkpoints import CheckpointNumber
+from control_plane.validation import CreateStudio, UpdateStudio
+from tests.control_plane.core.checkpoint_scene import (
+    listed,
+    newest,
+    save,
+    say,
+    spec_of,
+    status_of,
+    stop,
+)
+
+if TYPE_CHECKING:
+    from control_plane.model import Studio
+    from control_plane.model_checkpoints import Checkpoint
+    from tests.support.core_plane import Plane
+
+
+async def member(plane: Plane, role: Role, name: str = "Bob") -> Person:
+    return await plane.service.add_user(plane.admin, name, role)
+
+
+async def stopped(plane: Plane, name: str = "demo") -> tuple[Studio, Checkpoint]:
+    """A Studio that has saved something and runs no more."""
+    studio = await plane.running(name)
+    await save(plane, studio)
+    studio = await stop(plane, studio)
+    return studio, await newest(plane, studio)
+
+
+async def from_it(
+    plane: Plane, checkpoint: Checkpoint, name: str = "new", person: Person | None = None
+) -> Studio:
+    request = CreateStudio(
+        name=name, compute_env_id=DEFAULT_COMPUTE_ENV, initial_checkpoint_id=checkpoint.id
+    )
+    return await plane.service.create(person or plane.admin, request, auto_start=False)
+
+
+async def actions(plane: Plane) -> list[str]:
+    async with plane.service.core.store.database.connect() as connection:
+        query = sa.select(schema.audit_events.c.action).order_by(schema.audit_events.c.id)
+        return list((await connection.execute(query)).scalars())
+
+
+# ── Looking ──────────────────────────────────────────────────────────────────
+
+
+async def test_a_list_is_searched_and_paged(plane: Plane) -> None:
+    carol = await member(plane, Role.LAUNCH, "Carol")
+    studio, _ = await stopped(plane)
+    await plane.clock.advance(24 * 3600)
+    await plane.service.start(carol, studio.session_id)
+    await plane.run_until(studio, "running")
+    second = await save(plane, studio)
+    day = second.date_created.date()
+
+    async def runs(search: str) -> list[int]:
+        return [one.run_number for one in await listed(plane, studio, search)]
+
+    assert await runs("") == [2, 1]
+    assert await runs("status:interim") == [2]
+    assert await runs("status:finalized status:interim") == [2, 1]
+    assert await runs("status:invalid") == []
+    assert await runs("author:carol") == [2]
+    assert await runs("author:%") == []
+    assert await runs(f"before:{day}") == [1]
+    assert await runs(f"after:{day}") == [2]
+    assert await runs(f"after:{day - timedelta(days=1)} before:{day + timedelta(days=1)}") == [2, 1]
+    await plane.service.rename_checkpoint(plane.admin, studio.session_id, second.id, "50% Done")
+    assert await runs("50% done") == await runs('"50% done"') == await runs("DONE 50") == [2]
+    assert await runs("demo") == [1]
+    service = plane.service
+    _, page, total = await service.checkpoints(plane.admin, studio.session_id, max=1, offset=1)
+    assert ([one.run_number for one in page], total) == ([1], 2)
+    for size, offset in ((51, 0), (1, -1)):
+        with pytest.raises(InvalidError):
+            await service.checkpoints(plane.admin, studio.session_id, max=size, offset=offset)
+
+
+async def test_a_checkpoint_is_its_studios(plane: Plane) -> None:
+    (studio, mine), (other, _) = await stopped(plane), await stopped(plane, "other")
+    _, found = await plane.service.checkpoint(plane.admin, studio.session_id, mine.id)
+    assert found == mine
+    for session_id, number in ((other.session_id, mine.id), (studio.session_id, mine.id + 77)):
+        wrong = CheckpointNumber(number)
+        for call in (
+            plane.service.checkpoint(plane.admin, session_id, wrong),
+            plane.service.rename_checkpoint(plane.admin, session_id, wrong, "x"),
+            plane.service.delete_checkpoint(plane.admin, session_id, wrong),
+        ):
+            with pytest.raises(NotFoundError, match="look at the list"):
+                await call
+
+
+# ── Renaming ─────────────────────────────────────────────────────────────────
+
+
+async def test_a_rename_is_kept_spelled_and_unique_within_the_studio(plane: Plane) -> None:
+    (studio, mine), (other, theirs) = await stopped(plane), await stopped(plane, "other")
+    service, admin = plane.service, plane.admin
+    _, renamed = await service.rename_checkpoint(admin, studio.session_id, mine.id, " my work ")
+    assert renamed.name == (await newest(plane, studio)).name == "my_work"
+    await service.rename_checkpoint(admin, studio.session_id, mine.id, "my work")  # as it is
+    await service.rename_checkpoint(admin, other.session_id, theirs.id, "my work")
+    await service.start(admin, studio.session_id)
+    second = await newest(plane, studio)
+    with pytest.raises(ConflictError, match="“my_work” already"):
+        await service.rename_checkpoint(admin, studio.session_id, second.id, "my work")
+    for wrong in (" ", "x" * 81, "a\nb"):
+        with pytest.raises(InvalidError):
+            await service.rename_checkpoint(admin, studio.session_id, mine.id, wrong)
+    assert (await actions(plane)).count("studio_checkpoint_renamed") == 2
+
+
+# ── Saving now ───────────────────────────────────────────────────────────────
+
+
+async def test_saving_now_is_wanted_of_the_agent_until_it_answers(plane: Plane) -> None:
+    studio = await plane.running()
+    await plane.clock.advance(1)
+    asked, checkpoint = await plane.service.save_now(plane.admin, studio.session_id)
+    assert checkpoint == await newest(plane, studio)
+    desired = await plane.service.wait_desired(
+        studio.session_id, RunNumber(1), after=studio.desired_version, wait_seconds=0
+    )
+    assert desired is not None
+    assert desired.checkpoint_requested_at == asked.checkpoint_requested_at == plane.clock.now()
+    await plane.clock.advance(1)
+    again, _ = await plane.service.save_now(plane.admin, studio.session_id)
+    assert again.checkpoint_requested_at == plane.clock.now()
+    assert again.desired_version == asked.desired_version + 1
+    await stop(plane, studio)
+    await plane.service.start(plane.admin, studio.session_id)
+    assert (await plane.get(studio)).checkpoint_requested_at is None
+    assert (await actions(plane)).count("studio_checkpoint_requested") == 2
+
+
+async def test_nothing_is_saved_now_but_by_a_running_session(plane: Plane) -> None:
+    studio = await plane.create()
+
+    async def refused(sentence: str) -> None:
+        with pytest.raises(ConflictError, match=sentence):
+            await plane.service.save_now(plane.admin, studio.session_id)
+
+    await refused("start it first")
+    await plane.service.start(plane.admin, studio.session_id)
+    await refused("once it is running")
+    await plane.run_until(studio, "running")
+    await plane.service.save_now(plane.admin, studio.session_id)
+    await plane.service.stop(plane.admin, studio.session_id)
+    await refused("at its end")
+    await plane.run_until(studio, "stopped")
+    await refused("start it first")
+
+
+# ── Deleting ─────────────────────────────────────────────────────────────────
+
+
+async def test_only_what_nobody_needs_is_deleted(plane: Plane) -> None:
+    studio, first = await stopped(plane)
+
+    async def refused(checkpoint: Checkpoint, sentence: str) -> None:
+        with pytest.raises(ConflictError, match=sentence):
+            await plane.service.delete_checkpoint(plane.admin, studio.session_id, checkpoint.id)
+
+    await refused(first, "next session begins with this")
+    await plane.service.start(plane.admin, studio.session_id)
+    await plane.run_until(studio, "running")
+    second = await newest(plane, studio)
+    await refused(second, "still saves to this")
+    await refused(first, "next session begins with this")
+    await save(plane, studio)
+    await refused(first, "“demo” began with this")
+    await stop(plane, studio)
+    waiting = await from_it(plane, first)
+    await refused(first, "“new” was added from this")
+    await plane.service.start(plane.admin, waiting.session_id)
+    await plane.run_until(waiting, "running")
+    await save(plane, waiting)
+    await refused(first, "“new” began with this")
+    await stop(plane, waiting)
+    await plane.service.delete_checkpoint(plane.admin, studio.session_id, first.id)
+    assert [one.id for one in await listed(plane, studio)] == [second.id]
+    assert (await actions(plane)).count("studio_checkpoint_deleted") == 1
+    with pytest.raises(NotFoundError):
+        await from_it(plane, first, "another")
+
+
+async def test_a_name_is_free_once_its_checkpoint_is_deleted(plane: Plane) -> None:
+    studio, first = await stopped(plane)
+    await plane.service.start(plane.admin, studio.session_id)
+    await plane.run_until(studio, "running")
+    await save(plane, studio)
+    second = await newest(plane, studio)
+    await stop(plane, studio)
+    await plane.service.delete_checkpoint(plane.admin, studio.session_id, first.id)
+    _, renamed = await plane.service.rename_checkpoint(
+        plane.admin, studio.session_id, second.id, first.name
+    )
+    assert renamed.name == first.name
+
+
+async def test_an_agent_does_not_bring_back_what_was_deleted(plane: Plane) -> None:
+    studio = await plane.running()
+    await plane.service.stop(plane.admin, studio.session_id)
+    await plane.run_until(studio, "stopped")
+    empty = await newest(plane, studio)
+    await plane.service.delete_checkpoint(plane.admin, studio.session_id, empty.id)
+    await plane.service.start(plane.admin, studio.session_id)
+    await plane.run_until(studio, "running")
+    await say(plane, studio, 2, None, status_of(empty.storage_id, 3))
+    assert empty.id not in {one.id for one in await listed(plane, studio)}
+
+
+# ── Another Studio from it ───────────────────────────────────────────────────
+
+
+async def test_a_new_studio_begins_with_it_until_it_has_saved_something(plane: Plane) -> None:
+    source, first = await stopped(plane)
+    await plane.service.start(plane.admin, source.session_id)
+    await plane.run_until(source, "running")
+    await save(plane, source)
+    new = await from_it(plane, first)
+    assert new.template == source.template
+    parent = new.parent_checkpoint
+    assert parent is not None
+    assert (parent.checkpoint_id, parent.checkpoint_name) == (first.id, first.name)
+    assert (parent.session_id, parent.studio_name) == (source.session_id, "demo")
+    for run in (1, 2):  # the first saves nothing
+        await plane.service.start(plane.admin, new.session_id)
+        spec = await spec_of(plane, new, run)
+        assert spec.parent_id == first.storage_id
+        assert spec.parent_run_number == 2  # whatever the source's runs still do, they are fenced
+        await plane.service.stop(plane.admin, new.session_id)
+        await plane.run_until(new, "stopped")
+    await plane.service.start(plane.admin, new.session_id)
+    await plane.run_until(new, "running")
+    own = await save(plane, new)
+    await stop(plane, new)
+    await plane.service.start(plane.admin, new.session_id)
+    spec = await spec_of(plane, new, 4)
+    assert (spec.parent_id, spec.parent_run_number) == (own.storage_id, None)
+
+
+async def test_its_names_are_those_of_now(plane: Plane) -> None:
+    source, first = await stopped(plane)
+    new = await from_it(plane, first)
+    await plane.service.rename_checkpoint(plane.admin, source.session_id, first.id, "the best")
+    await plane.service.update(plane.admin, source.session_id, UpdateStudio(name="source"))
+    parent = (await plane.get(new)).parent_checkpoint
+    assert parent is not None
+    assert (parent.checkpoint_name, parent.studio_name) == ("the_best", "source")
+
+
+async def test_nobody_begins_with_what_is_still_written_or_holds_nothing(plane: Plane) -> None:
+    studio = await plane.running()
+    empty = await newest(plane, studio)
+    with pytest.raises(ConflictError, match="stop that Studio first, or take an earlier"):
+        await from_it(plane, empty)
+    await save(plane, studio)
+    with pytest.raises(ConflictError, match="stop that Studio first"):
+        await from_it(plane, await newest(plane, studio))
+    await save(plane, studio, 2, phase=CheckpointPhase.FINALIZED)
+    await from_it(plane, await newest(plane, studio), "of a session that ends")
+    await stop(plane, studio)
+    other = await plane.running("other")
+    await plane.service.stop(plane.admin, other.session_id)
+    await plane.run_until(other, "stopped")
+    with pytest.raises(InvalidError, match="Nothing was saved"):
+        await from_it(plane, await newest(plane, other))
+    async with plane.service.core.store.database.begin() as connection:
+        await connection.execute(sa.update(schema.checkpoints).values(state="invalid"))
+    with pytest.raises(InvalidError, match="is damaged"):
+        await from_it(plane, await newest(plane, studio), "of a damaged one")
+
+
+async def test_there_is_no_checkpoint_of_any_number(plane: Plane) -> None:
+    _, first = await stopped(plane)
+    for number in (0, -1, first.id + 1, 2**31, 2**70):
+        request = CreateStudio(
+            name="x", compute_env_id=DEFAULT_COMPUTE_ENV, initial_checkpoint_id=number
+        )
+        with pytest.raises(NotFoundError, match="There is no checkpoint"):
+            await plane.service.create(plane.admin, request, auto_start=False)
+    assert (await plane.service.list(plane.admin))[1] == 1
+
+
+async def test_it_is_found_only_where_sessions_keep_theirs(plane: Plane) -> None:
+    _, first = await stopped(plane)
+    async with plane.service.core.store.write() as transaction:
+        here = await transaction.compute_env(DEFAULT_COMPUTE_ENV)
+        for name, work_dir in (("far", "s3://far"), ("near", here.work_dir)):
+            env = type(here)(id=ComputeEnvId(name), name=name, engine="local", work_dir=work_dir)
+            await transaction.save_compute_env(DEFAULT_WORKSPACE, env)
+
+    async def create(env: str) -> Studio:
+        request = CreateStudio(
+            name=env, compute_env_id=ComputeEnvId(env), initial_checkpoint_id=first.id
+        )
+        return await plane.service.create(plane.admin, request, auto_start=False)
+
+    with pytest.raises(InvalidError, match="choose the compute environment “local”"):
+        await create("far")
+    assert (await create("near")).parent_checkpoint is not None
+
+
+# ── Who may ──────────────────────────────────────────────────────────────────
+
+
+async def test_roles_are_asked_before_anything_is_done(plane: Plane) -> None:
+    studio, first = await stopped(plane)
+    viewer, launcher = await member(plane, Role.VIEW), await member(plane, Role.LAUNCH, "Carol")
+    service, session_id = plane.service, studio.session_id
+    assert (await service.checkpoints(viewer, session_id))[2] == 1
+    assert (await service.checkpoint(viewer, session_id, first.id))[1] == first
+    for call in (
+        service.rename_checkpoint(launcher, session_id, first.id, "\n"),
+        service.delete_checkpoint(launcher, session_id, first.id),
+        service.save_now(viewer, session_id),
+    ):
+        with pytest.raises(RefusedError, match="ask"):
+            await call
+    await service.start(plane.admin, session_id)
+    await plane.run_until(studio, "running")
+    await service.save_now(launcher, session_id)
+
+
+async def test_files_of_a_private_studio_are_for_its_own_people(plane: Plane) -> None:
+    studio, first = await stopped(plane)
+    private = UpdateStudio(is_private=True)
+    await plane.service.update(plane.admin, studio.session_id, private)
+    other_admin = await member(plane, Role.ADMIN)
+    with pytest.raises(RefusedError, match="is private"):
+        await from_it(plane, first, person=other_admin)
+    allowed = UpdateStudio(allowed_user_ids=(other_admin.id,))
+    await plane.service.update(plane.admin, studio.session_id, allowed)
+    assert (await from_it(plane, first, person=other_admin)).owner.name == "Bob"
