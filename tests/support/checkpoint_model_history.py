@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from checkpoints.format import mark as mark_format, names
 from checkpoints.format.ids import CheckpointId
 from checkpoints.writing import pack_writer
 from tests.support.checkpoint_model import World
@@ -275,6 +276,13 @@ class History:
         if late:
             gate, operation = late[number % len(late)]
             gate.arrive(operation)
+
+    def mark(self, number: int) -> None:
+        """Say of a pack that it is damaged. It isn't, so nothing of it may be lost."""
+        store = self.world.store
+        packs = [pack[1] for key in sorted(store.objects) if (pack := names.parse_pack(key))]
+        if packs and (key := names.mark(packs[number % len(packs)])) not in store.objects:
+            store.create(key, mark_format.encode([]))
 
     def wait(self, minutes: int, *, is_stale: bool) -> None:
         self.world.wait(minutes * 60, is_stale=is_stale)

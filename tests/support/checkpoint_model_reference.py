@@ -138,7 +138,7 @@ class Reference:
         assert key != names.FORMAT
         if place is not None:
             self._record_deleted(place)
-        elif not key.startswith((names.TOMBSTONES, names.COLLECTIONS, "probes/")):
+        elif not key.startswith((names.TOMBSTONES, names.MARKS, names.COLLECTIONS, "probes/")):
             self.check_whole()
 
     def _record_deleted(self, place: Place) -> None:

@@ -105,6 +105,7 @@ STEPS: Mapping[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     "go_on": (5, {"number": NUMBERS, "which": WHICH, "operations": OPERATIONS}),
     "decide": (2, {"number": NUMBERS, "which": WHICH, "fate": st.sampled_from(Fate)}),
     "cut": (1, {"number": NUMBERS, "fates": st.lists(st.sampled_from(Fate), max_size=3)}),
+    "mark": (2, {"number": NUMBERS}),
     "arrive": (1, {"number": NUMBERS}),
     "wait": (
         3,
