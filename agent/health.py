@@ -49,7 +49,6 @@ def assess(report: StatusReport, now: datetime) -> Health:
         problems.append("the tunnel is not connected")
     if report.volume is not None and report.volume.full:
         problems.append("the volume is full")
-    committed_at = report.checkpoint.committed_at if report.checkpoint else None
     return Health(
         healthy=not problems,
         message=", ".join(problems),
@@ -63,9 +62,16 @@ def assess(report: StatusReport, now: datetime) -> Health:
         ),
         root=_root(report),
         volume=report.volume,
-        checkpoint_age_seconds=(now - committed_at).total_seconds() if committed_at else None,
+        checkpoint_age_seconds=_age_seconds(report, now),
         tunnel=report.tunnel,
     )
+
+
+def _age_seconds(report: StatusReport, now: datetime) -> float | None:
+    """Return how old what is saved is. However old: one can work all the same."""
+    if report.checkpoint is None or report.checkpoint.committed_at is None:
+        return None
+    return max(0.0, (now - report.checkpoint.committed_at).total_seconds())
 
 
 def _root(report: StatusReport) -> str | None:

@@ -133,6 +133,8 @@ class CheckpointStatus(_Wire, frozen=True, kw_only=True):
     parent_id: str | None = None
     """The checkpoint that the run began with."""
     in_progress: bool = False
+    failures: int = 0
+    """How often this run could not save its files."""
     answered_request_at: datetime | None = None
     """The newest `checkpoint_requested_at` that a committed capture answers."""
     message: str = ""

@@ -15,10 +15,12 @@ studio: the session that you are in
 
   studio status    what runs here, until when, and what you should know
   studio space     how full the session's volume is, and how it grows
+  studio save      save the session's files as they are now, and wait until they are safe
+  studio history   when they were saved, and what would be lost if this machine were lost now
   studio extend    let the session live for one more lifespan, counted from now
 
-`status` and `space` print JSON with `-o json`.
-Exit codes: 0 done; 1 not done, a sentence says why; 2 the command line is wrong.
+All but `extend` print JSON with `-o json`. Times are those of your time zone.
+Exit codes: 0 done; 1 not done, a sentence says why; 2 the command line is wrong; 130 interrupted.
 END
 }
 
@@ -82,7 +84,12 @@ ask() {
 
 # Asks, and prints the answer's body; a refusal goes to standard error.
 tell() {
-    ask "$1"
+    ask "$1$zone"
+    show
+}
+
+# Prints the body of `answer`.
+show() {
     end=$(printf '\r\n\r\n.') # the dot keeps the line's end from being cut off
     end=${end%.}
     body=${answer#*"$end"}
@@ -93,18 +100,48 @@ tell() {
     esac
 }
 
+# Has the files saved, and waits for that. The agent answers every few seconds: 202, and where to ask
+# next, for as long as it is not done.
+save() {
+    trap 'printf "\n" >&2; fail 130 "not waiting any more. The saving goes on: see \`studio history\`."' INT
+    ask "POST $1$zone"
+    said=
+    while :; do
+        case ${answer#HTTP/1.? } in
+        202*) ;;
+        *) break ;;
+        esac
+        if [ -z "$said" ] && [ -t 2 ]; then
+            said='The files are being saved. Ctrl-C ends waiting for it, not the saving.'
+            printf '%s\n' "$said" >&2
+        fi
+        place=${answer#*Location: }
+        sleep 1 2>/dev/null # an image without it asks more often, nothing else
+        ask "GET ${place%%[!a-z0-9/.]*}$zone"
+    done
+    show
+}
+
+zone=$(date +%z 2>/dev/null) # the agent can't know that of whoever asks
+case $zone in
+[+-][0-9][0-9][0-9][0-9]) zone="?offset=$zone" ;;
+*) zone= ;;
+esac
+
 command=${1-}
 [ $# -gt 0 ] && shift
 case "$command $*" in
-'status ' | 'space ') tell "GET /$command" ;;
-'status -o json' | 'space -o json') tell "GET /$command.json" ;;
+'status ' | 'space ' | 'history ') tell "GET /$command" ;;
+'status -o json' | 'space -o json' | 'history -o json') tell "GET /$command.json" ;;
+'save ') save /save ;;
+'save -o json') save /save.json ;;
 'extend ') tell 'POST /extend' ;;
 'help ' | '--help ' | '-h ') usage ;;
 ' ')
     usage >&2
     exit 2
     ;;
-'status '* | 'space '* | 'extend '* | 'help '*)
+'status '* | 'space '* | 'save '* | 'history '* | 'extend '* | 'help '*)
     fail 2 "\`studio $command\` can't take \`$*\`: see \`studio help\`."
     ;;
 *) fail 2 "there is no \`studio $command\`: see \`studio help\`." ;;

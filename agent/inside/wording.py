@@ -1,27 +1,22 @@
-"""The pages as text for people, in UTC and in the units of `df -h`. Pure.
-
-No colours: what is printed here is read in terminals, logs and notebooks alike. Names of programs
-and messages may come from the session itself, so nothing is printed that a terminal would obey.
-"""
+"""The pages about the session as it is now, and the answer to an extension, as text. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from common.messages import RunPhase, ToolPhase
+from agent.inside.lateness import age_in_short, warnings
+from agent.inside.phrases import at, duration, printable, sentence, size, table
+from agent.inside.view import ENDING
+from common.messages import ToolPhase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
     from agent.inside.view import View
     from common.messages import VolumeStatus
     from common.session_spec import VolumeLimits
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 24 * 3600
-_MIB, _GIB = 1024**2, 1024**3
 _UNMEASURED = "not measured yet"
-_LABEL_WIDTH = 10
 _ADVICE = (
     "What takes the most: du -xh --max-depth=3 / 2>/dev/null | sort -h | tail",
     "Deleted files give their room back at once; those in a trash folder don't.",
@@ -35,22 +30,23 @@ _PHASES = {
     ToolPhase.STOPPED: "has stopped",
     ToolPhase.FAILED: "failed",
 }
-_ENDING = {RunPhase.STOPPING, RunPhase.STOPPED, RunPhase.FAILED, RunPhase.SUPERSEDED}
 
 
 def status_text(view: View) -> str:
     """Return what runs here, until when, and what one should know."""
     report = view.report
-    run = f"{report.session_id}, run {report.run_number}, since {_at(view.since, view.now)}"
+    lived = duration((view.now - view.since).total_seconds())
+    since = f"since {at(view.since, view.now, view.zone)} ({lived})"
     lines = [
         ("Studio", view.studio_name),
-        ("Session", f"{run} ({_duration((view.now - view.since).total_seconds())})"),
+        ("Session", f"{report.session_id}, run {report.run_number}, {since}"),
         ("End", _end(view)),
         ("Tool", _tool(view)),
         ("Volume", _volume_in_short(report.volume, view.limits)),
-        *(("Warning", warning) for warning in report.warnings),
+        ("Saved", age_in_short(view)),
+        *(("Warning", warning) for warning in warnings(view)),
     ]
-    return _table(lines)
+    return table(lines)
 
 
 def space_text(view: View) -> str:
@@ -59,33 +55,33 @@ def space_text(view: View) -> str:
     if volume is None:
         return "The session's volume has not been measured yet."
     used = volume.size_bytes - volume.free_bytes
-    rows = [("Limit", _size(volume.limit_bytes))]
+    rows = [("Limit", size(volume.limit_bytes))]
     if volume.size_bytes:
         share = 100 * used // volume.size_bytes
         rows = [
-            ("Size", _size(volume.size_bytes)),
-            ("Used", f"{_size(used)} ({share} %)"),
-            ("Free", _size(volume.free_bytes)),
+            ("Size", size(volume.size_bytes)),
+            ("Used", f"{size(used)} ({share} %)"),
+            ("Free", size(volume.free_bytes)),
             *rows,
         ]
-    advice = [_sentence(volume.message)] if volume.message else []
+    advice = [sentence(volume.message)] if volume.message else []
     advice.append(_growth(volume, limits))
     if volume.full or volume.message:
         advice += _ADVICE
-    return "\n".join([_table(rows), "", *map(_printable, advice)])
+    return "\n".join([table(rows), "", *map(printable, advice)])
 
 
-def extended_text(deadline: datetime, now: datetime) -> str:
+def extended_text(deadline: datetime, now: datetime, zone: tzinfo) -> str:
     """Return the answer to an extension."""
-    left = _duration((deadline - now).total_seconds())
-    return f"The session now stops in {left}, at {_at(deadline, now)}."
+    left = duration((deadline - now).total_seconds())
+    return f"The session now stops in {left}, at {at(deadline, now, zone)}."
 
 
 # ── Lines ────────────────────────────────────────────────────────────────────
 
 
 def _end(view: View) -> str:
-    if view.report.phase in _ENDING:
+    if view.report.phase in ENDING:
         reason = f": {view.report.message}" if view.report.message else ""
         return f"is stopping{reason}"
     if not view.obeyed.version:
@@ -96,7 +92,8 @@ def _end(view: View) -> str:
     left = (deadline - view.now).total_seconds()
     if left <= 0:
         return "its lifespan is over, it stops any moment: extend with `studio extend`"
-    return f"stops in {_duration(left)}, at {_at(deadline, view.now)}: extend with `studio extend`"
+    when = at(deadline, view.now, view.zone)
+    return f"stops in {duration(left)}, at {when}: extend with `studio extend`"
 
 
 def _tool(view: View) -> str:
@@ -112,60 +109,18 @@ def _tool(view: View) -> str:
 def _volume_in_short(volume: VolumeStatus | None, limits: VolumeLimits) -> str:
     if volume is None or not volume.size_bytes:
         return _UNMEASURED
-    used = _size(volume.size_bytes - volume.free_bytes)
-    line = f"{used} of {_size(volume.size_bytes)} used"
+    used = size(volume.size_bytes - volume.free_bytes)
+    line = f"{used} of {size(volume.size_bytes)} used"
     if volume.full:
         return f"{line}, full: see `studio space`"
     if volume.size_bytes >= volume.limit_bytes:
         return f"{line}, as large as it may be"
-    return f"{line}, grows up to {_size(volume.limit_bytes)}"
+    return f"{line}, grows up to {size(volume.limit_bytes)}"
 
 
 def _growth(volume: VolumeStatus, limits: VolumeLimits) -> str:
-    limit = _size(volume.limit_bytes)
+    limit = size(volume.limit_bytes)
     if volume.size_bytes >= volume.limit_bytes:
         return f"It is as large as it may be: {limit}."
-    least, step = _size(limits.free_bytes_min), _size(limits.step_bytes)
+    least, step = size(limits.free_bytes_min), size(limits.step_bytes)
     return f"It grows by {step} when less than {least} is free, up to {limit}."
-
-
-# ── Words ────────────────────────────────────────────────────────────────────
-
-
-def _table(lines: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(f"{label:<{_LABEL_WIDTH}} {_printable(text)}" for label, text in lines)
-
-
-def _printable(text: str) -> str:
-    """Replace what could move a cursor, change a title or begin a line of its own."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text.replace("\n", " "))
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
-
-
-def _duration(seconds: float) -> str:
-    """Return two units at most, rounded down: nobody is promised more time than there is."""
-    whole = int(max(seconds, 0))
-    if whole < _MINUTE:
-        return "less than a minute"
-    parts = [
-        (whole // _DAY, "d"),
-        (whole % _DAY // _HOUR, "h"),
-        (whole % _HOUR // _MINUTE, "min"),
-    ]
-    if whole >= _DAY:
-        parts.pop()
-    return " ".join(f"{number} {unit}" for number, unit in parts if number)
-
-
-def _at(when: datetime, now: datetime) -> str:
-    same_day = when.date() == now.date()
-    return f"{when:%H:%M} UTC" if same_day else f"{when:%Y-%m-%d %H:%M} UTC"
-
-
-def _size(size_bytes: int) -> str:
-    if size_bytes >= _GIB:
-        return f"{size_bytes / _GIB:.3g} GB"
-    return f"{size_bytes / _MIB:.0f} MB"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +21,8 @@ from common.clock import SteppingClock
 from common.ids import RunNumber, SessionId
 from common.messages import (
     ActivityStatus,
+    CheckpointPhase,
+    CheckpointStatus,
     EdgeTunnel,
     ResourceUse,
     RootStatus,
@@ -143,13 +146,31 @@ def test_health_says_in_a_word_how_the_root_is_and_that_it_is_no_reason_against_
     assert (health.healthy, health.root) == (True, said)
 
 
-COUNTERS = Counters(reports_sent=5, report_failures=1, requests=9, growths=2, growth_failures=4)
+COUNTERS = Counters(
+    reports_sent=5,
+    report_failures=1,
+    requests=9,
+    growths=2,
+    growth_failures=4,
+    last_save_seconds=2.5,
+)
+CHECKPOINT = CheckpointStatus(
+    id="0123456789abcdef",
+    phase=CheckpointPhase.INTERIM,
+    generation=7,
+    committed_at=NOW - timedelta(seconds=90),
+    entries=12,
+    file_bytes=4096,
+    stored_bytes=1024,
+    in_progress=True,
+    failures=3,
+)
 
 
 def test_metrics_hold_every_number() -> None:
     resources = ResourceUse(cpu_percent=12.5, memory_bytes=1024, processes=4, measured_at=NOW)
     root = RootStatus(memory_kill_count=6, process_limit_hits=8)
-    report = assemble(replace(FACTS, ground=GroundStatus(root, VOLUME, ())), 1)
+    report = assemble(replace(FACTS, ground=GroundStatus(root, VOLUME, (), CHECKPOINT)), 1)
     report = msgspec.structs.replace(
         report, tool=msgspec.structs.replace(report.tool, resources=resources)
     )
@@ -166,6 +187,14 @@ def test_metrics_hold_every_number() -> None:
         "studio_volume_full 0.0",
         "studio_volume_growths_total 2.0",
         "studio_volume_growth_failures_total 4.0",
+        "studio_checkpoint_age_seconds 90.0",
+        "studio_checkpoint_last_save_seconds 2.5",
+        "studio_checkpoint_entries 12.0",
+        "studio_checkpoint_file_bytes 4096.0",
+        "studio_checkpoint_in_progress 1.0",
+        "studio_checkpoint_generations_total 7.0",
+        "studio_checkpoint_failures_total 3.0",
+        "studio_checkpoint_stored_bytes_total 1024.0",
         "studio_memory_kills_total 6.0",
         "studio_process_limit_hits_total 8.0",
         "studio_open_websockets 3.0",
@@ -181,8 +210,26 @@ def test_metrics_hold_every_number() -> None:
 def test_metrics_do_not_make_up_what_a_session_does_not_have() -> None:
     text = render(assemble(FACTS, 1), COUNTERS).decode()
     assert "volume" not in text
+    assert "checkpoint" not in text
     assert "kills" not in text
     assert "cpu" not in text
+
+
+def test_metrics_tell_no_age_before_anything_is_saved() -> None:
+    status = msgspec.structs.replace(CHECKPOINT, committed_at=None, generation=0)
+    report = assemble(replace(FACTS, ground=GroundStatus(None, None, (), status)), 1)
+    text = render(report, replace(COUNTERS, last_save_seconds=None)).decode()
+    assert "studio_checkpoint_failures_total 3.0" in text
+    assert "age" not in text
+    assert "last_save" not in text
+
+
+def test_old_checkpoint_is_told_and_no_reason_against_working() -> None:
+    known = replace(FACTS, ground=GroundStatus(None, None, (), CHECKPOINT))
+    health = assess(assemble(known, 1), NOW + timedelta(days=1))
+    assert (health.healthy, health.checkpoint_age_seconds) == (True, 24 * 3600 + 90)
+    earlier = assess(assemble(known, 1), NOW - timedelta(days=1))  # the clock was set back
+    assert earlier.checkpoint_age_seconds == 0
 
 
 # ── The pages below /.studio/ ────────────────────────────────────────────────

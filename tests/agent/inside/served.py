@@ -8,16 +8,28 @@ import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agent.checkpointing.captures import Commit, NotSavedError
+from agent.checkpointing.facts import Saved
 from agent.desired import Obeyed
 from agent.inside.desk import Desk
+from agent.inside.saving import PAUSE_SECONDS
 from agent.inside.view import View
 from common.ids import RunNumber, SessionId
-from common.messages import RunPhase, StatusReport, ToolPhase, ToolStatus, VolumeStatus
+from common.messages import (
+    CheckpointPhase,
+    CheckpointStatus,
+    RunPhase,
+    StatusReport,
+    ToolPhase,
+    ToolStatus,
+    VolumeStatus,
+)
 from common.secret import Secret
 from common.session_spec import (
     SPEC_VERSION,
@@ -31,6 +43,7 @@ from tests.support.fake_control_plane import FakeControlPlane
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import tzinfo
 
     from common.clock import Clock
 
@@ -55,6 +68,15 @@ SPEC = SessionSpec(
     work_directory=WorkDirectory(url="file:///nowhere"),
 )
 
+CHECKPOINT = CheckpointStatus(
+    id="0123456789abcdef",
+    phase=CheckpointPhase.INTERIM,
+    generation=2,
+    committed_at=NOON,
+    entries=12431,
+    file_bytes=GB * 6 // 5,
+    parent_id="fedcba9876543210",
+)
 REPORT = StatusReport(
     session_id=SPEC.session_id,
     run_number=RUN,
@@ -63,6 +85,7 @@ REPORT = StatusReport(
     phase=RunPhase.RUNNING,
     tool=ToolStatus(phase=ToolPhase.READY),
     volume=VolumeStatus(size_bytes=2 * GB, free_bytes=3 * GB // 2, limit_bytes=30 * GB),
+    checkpoint=CHECKPOINT,
 )
 OBEYED = Obeyed(
     run_number=RUN,
@@ -81,6 +104,19 @@ class Subject:
     report: StatusReport = REPORT
     obeyed: Obeyed = OBEYED
     control_plane: FakeControlPlane = field(default_factory=FakeControlPlane)
+    commits: tuple[Commit, ...] = ()
+    saves: int = 0
+    """How often its files were to be saved."""
+    new_bytes: int = 0
+    """What has changed in them since; with none of it nothing is committed."""
+    problem: str = ""
+    """Why they can't be saved."""
+    may_save: asyncio.Event | None = None
+    """What a saving waits for."""
+    seconds: float = 0.0
+    """How long it takes besides."""
+    pause_seconds: float = PAUSE_SECONDS
+    """Between two of them."""
 
     def say(self, **changes: Any) -> None:
         self.report = msgspec.structs.replace(self.report, **changes)
@@ -88,7 +124,46 @@ class Subject:
     def obey(self, **changes: Any) -> None:
         self.obeyed = replace(self.obeyed, **changes)
 
-    def view(self, now: datetime = NOON, since: datetime = NOON) -> View:
+    def say_of_checkpoint(self, **changes: Any) -> None:
+        assert self.report.checkpoint is not None
+        self.say(checkpoint=msgspec.structs.replace(self.report.checkpoint, **changes))
+
+    async def save(self, clock: Clock) -> None:
+        """Do as `OwnGround.save` does."""
+        self.saves += 1
+        began_at = clock.now()
+        if self.may_save is not None:
+            await self.may_save.wait()
+        await clock.sleep(self.seconds)
+        if self.problem:
+            raise NotSavedError(self.problem)
+        if self.new_bytes:
+            self.commit(began_at)
+        self.say_of_checkpoint(committed_at=began_at)
+
+    def commit(self, created_at: datetime, *, seconds: float = 2.14) -> None:
+        """Be saved once more."""
+        known = self.report.checkpoint
+        assert known is not None
+        saved = Saved(
+            checkpoint_id=known.id,
+            generation=known.generation + 1,
+            run_number=RUN,
+            created_at=created_at,
+            image="",
+            final=False,
+            entries=known.entries,
+            file_bytes=known.file_bytes,
+            stored_bytes=self.new_bytes,
+            torn=0,
+            root="",
+            volume=1,
+        )
+        self.commits = (*self.commits, Commit(saved, seconds))
+        self.new_bytes = 0
+        self.say_of_checkpoint(generation=saved.generation)
+
+    def view(self, now: datetime = NOON, since: datetime = NOON, zone: tzinfo = UTC) -> View:
         return View(
             studio_name=SPEC.studio_name,
             tool_name=SPEC.tool.name,
@@ -97,6 +172,8 @@ class Subject:
             now=now,
             report=self.report,
             obeyed=self.obeyed,
+            commits=self.commits,
+            zone=zone,
         )
 
     def desk(self, folder: Path, clock: Clock) -> Desk:
@@ -106,6 +183,9 @@ class Subject:
             observe=lambda: self.report,
             obeyed=lambda: self.obeyed,
             extend=self.control_plane.extend,
+            save=partial(self.save, clock),
+            commits=lambda: self.commits,
+            save_pause_seconds=self.pause_seconds,
             clock=clock,
         )
 

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.inside.command import NAME, SOCKET_INSIDE, script
+from agent.inside.desk import FIRST_WAIT_SECONDS
 from agent.inside.listener import CONNECTIONS_MAX
 from common.clock import SystemClock
-from tests.agent.inside.served import Subject, serving
+from tests.agent.inside.served import CHECKPOINT, Subject, serving
 from tests.support.session_rig import Result, SessionRig
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +42,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def subject() -> Subject:
-    known = Subject()
+    known = Subject(pause_seconds=0.1)
     known.obey(deadline=SystemClock().now() + timedelta(hours=3, minutes=30))
     return known
 
@@ -164,7 +166,9 @@ def test_outside_of_a_session_it_says_so(session: SessionRig) -> None:
         ("help", 0, "Exit codes:"),
         ("--help", 0, "Exit codes:"),
         ("", 2, "Exit codes:"),
-        ("save", 2, "there is no `studio save`"),
+        ("keep", 2, "there is no `studio keep`"),
+        ("save me", 2, "`studio save` can't take `me`"),
+        ("history -o yaml", 2, "can't take `-o yaml`"),
         ("status now", 2, "`studio status` can't take `now`"),
         ("extend -o json", 2, "can't take `-o json`"),
         ("-- status", 2, "there is no `studio --`"),
@@ -181,6 +185,10 @@ def test_json_is_for_programs(session: SessionRig) -> None:
     status = json.loads(session.run("studio status -o json").output)
     assert (status["name"], status["phase"]) == ("genome", "running")
     assert json.loads(session.run("studio space -o json").output)["full"] is False
+    history = json.loads(session.run("studio history -o json").output)
+    assert history["checkpoint"]["id"] == CHECKPOINT.id
+    saved = json.loads(session.run("studio save -o json").output)
+    assert (saved["entries"], saved["isNew"]) == (CHECKPOINT.entries, False)
 
 
 def test_bytes_beyond_ascii_pass(session: SessionRig, subject: Subject) -> None:
@@ -226,6 +234,82 @@ def test_each_session_hears_of_itself_and_extends_itself(
     assert extended.output.endswith("at 2030-01-01 16:00 UTC.\n")
     assert (other.control_plane.extensions, subject.control_plane.extensions) == (1, 0)
     assert "other" not in session.run("studio status").output
+
+
+# ── Saving ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_saving_with_whatever_client_there_is(
+    session: SessionRig, subject: Subject, client: str
+) -> None:
+    subject.new_bytes = 1024**2
+    result = session.run(only(client) + f"{STUDIO} save")
+    assert result.code == 0
+    assert result.output.startswith("Saved: 12 431 files and folders, 1.2 GB; 1.0 MB were new. ")
+    result = session.run(only(client) + f"{STUDIO} history")
+    assert result.output.startswith(f"Checkpoint {CHECKPOINT.id}\n")
+
+
+def test_times_are_those_of_the_session_s_zone(session: SessionRig) -> None:
+    """Of the zones, one is in the environment, and one is the machine's."""
+    assert " UTC+5:30." in session.run("TZ=XYZ-5:30 studio save").output
+    assert "Times are in UTC-3. " in session.run("TZ=XYZ3 studio history").output
+    assert "Times are in UTC. " in session.run(only("python3") + f"{STUDIO} history").output
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_long_saving_is_waited_for(session: SessionRig, subject: Subject, client: str) -> None:
+    subject.seconds = FIRST_WAIT_SECONDS + 1
+    try:
+        result = session.run(only(client, "date", "sleep") + f"{STUDIO} save")
+    finally:
+        subject.seconds = 0.0
+    assert (result.code, result.output.split(":")[0]) == (0, "Nothing had changed")
+
+
+def test_saving_that_failed_is_a_failure_with_a_sentence(
+    session: SessionRig, subject: Subject
+) -> None:
+    subject.problem = "The files could not be saved: the bucket is away."
+    try:
+        result = session.run("studio save 2>&1 >/dev/null")
+    finally:
+        subject.problem = ""
+    assert result.code == 1
+    assert result.output.startswith(f"studio: {subject.problem or 'The files could not be saved'}")
+
+
+INTERRUPTED = """
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp("studio", ["studio", "save"])
+said = b""
+while b"Ctrl-C" not in said:
+    said += os.read(terminal, 4096)
+os.write(terminal, b"\\x03")
+try:
+    while part := os.read(terminal, 4096):
+        said += part
+except OSError:  # it has ended
+    pass
+_, status = os.waitpid(pid, 0)
+print(os.waitstatus_to_exitcode(status), said.decode().splitlines()[-1])
+"""
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_saving(session: SessionRig, subject: Subject) -> None:
+    saves, subject.new_bytes, subject.seconds = subject.saves, 1024**2, FIRST_WAIT_SECONDS + 3
+    try:
+        result = session.run_python(INTERRUPTED)
+        assert result.output == (
+            "130 studio: not waiting any more. The saving goes on: see `studio history`.\n"
+        )
+        assert subject.saves == saves + 1
+        until(lambda: not subject.new_bytes, seconds=20, what="what was new is committed")
+    finally:
+        subject.seconds = 0.0
 
 
 LINGER = """

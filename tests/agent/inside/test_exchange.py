@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta, timezone
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -18,6 +20,14 @@ from agent.inside.exchange import (
 HEADS = [
     (b"GET /status HTTP/1.0\r\n\r\n", Request("GET", "/status")),
     (b"GET /status HTTP/1.1\r\nHost: studio\r\nAccept: */*\r\n\r\n", Request("GET", "/status")),
+    (
+        b"GET /status?offset=+0530 HTTP/1.0\r\n\r\n",
+        Request("GET", "/status", timezone(timedelta(hours=5, minutes=30))),
+    ),
+    (
+        b"POST /save?offset=-0300 HTTP/1.0\r\n\r\n",
+        Request("POST", "/save", timezone(-timedelta(hours=3))),
+    ),
     (b"POST /extend HTTP/1.1\nHost: studio\n\n", Request("POST", "/extend")),
 ]
 
@@ -75,3 +85,19 @@ def test_answer_says_where_it_ends() -> None:
         b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
         b"Content-Length: 8\r\nConnection: close\r\n\r\nGr\xc3\xb6\xc3\x9fe\n"
     )
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["?offset=", "?offset=+2", "?offset=+1500", "?offset=+0260", "?offset=+0200&x=1", "?x", "?"],
+)
+def test_offset_that_is_none_stays_in_the_target(query: str) -> None:
+    head = f"GET /status{query} HTTP/1.0\r\n\r\n".encode()
+    assert parse(head) == Request("GET", f"/status{query}")
+
+
+def test_answer_says_where_to_ask_next() -> None:
+    assert b"\r\nLocation: /saves/1\r\n" in render(
+        text_answer("Soon.", status=202, location="/saves/1")
+    )
+    assert b"Location" not in render(text_answer("Now."))

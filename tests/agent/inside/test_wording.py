@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta, timezone
 
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
 from agent.inside.documents import space_document, status_document
+from agent.inside.history import history_text, not_saved_text
+from agent.inside.phrases import size
 from agent.inside.wording import extended_text, space_text, status_text
 from common.messages import RunPhase, ToolPhase, ToolStatus, VolumeStatus
 from tests.agent.inside.served import GB, NOON, Subject
@@ -37,6 +39,7 @@ def test_status_is_a_table(subject: Subject) -> None:
         "End        stops in 3 h 12 min, at 15:12 UTC: extend with `studio extend`",
         "Tool       jupyterlab runs",
         "Volume     512 MB of 2 GB used, grows up to 30 GB",
+        "Saved      less than a minute ago",
         "Warning    Memory ran out.",
         "Warning    The walls lack a door.",
     ]
@@ -147,16 +150,46 @@ def test_space_that_was_not_measured_is_not_made_up(subject: Subject) -> None:
 
 def test_extension_says_the_new_end() -> None:
     deadline = NOON + timedelta(hours=8)
-    assert extended_text(deadline, NOON) == "The session now stops in 8 h, at 20:00 UTC."
+    assert extended_text(deadline, NOON, UTC) == "The session now stops in 8 h, at 20:00 UTC."
 
 
 @given(st.text())
 def test_nothing_is_printed_that_a_terminal_would_obey(text: str) -> None:
     subject = Subject()
     subject.say(warnings=(text,), volume=msgspec.structs.replace(FULL, message=text))
-    for printed in (status_text(subject.view()), space_text(subject.view())):
+    subject.say_of_checkpoint(message=text, parent_id=text)
+    view = subject.view(now=NOON + timedelta(days=1))
+    for printed in (
+        status_text(view),
+        space_text(view),
+        history_text(view),
+        not_saved_text(text, view),
+    ):
         assert all(letter.isprintable() or letter == "\n" for letter in printed)
-    assert len(status_text(subject.view()).splitlines()) == 6
+    assert len(status_text(view).splitlines()) == 8
+
+
+def test_times_are_told_in_the_zone_of_whoever_asks(subject: Subject) -> None:
+    subject.obey(deadline=NOON + timedelta(hours=11))
+    east = subject.view(zone=timezone(timedelta(hours=5, minutes=30)))
+    assert line(status_text(east), "End").startswith("stops in 11 h, at 2030-01-02 04:30 UTC+5:30")
+    west = subject.view(zone=timezone(-timedelta(hours=3)))
+    assert line(status_text(west), "End").startswith("stops in 11 h, at 20:00 UTC-3:")
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "said"),
+    [
+        (0, "0 MB"),
+        (1, "1 KB"),
+        (1025, "2 KB"),
+        (3_565_158, "3.4 MB"),
+        (20 * 1024**2, "20 MB"),
+        (GB * 6 // 5, "1.2 GB"),
+    ],
+)
+def test_sizes_are_told_as_far_as_they_matter(size_bytes: int, said: str) -> None:
+    assert size(size_bytes) == said
 
 
 def test_documents_have_the_names_of_the_api(subject: Subject) -> None:
