@@ -24,6 +24,7 @@ from common.clock import SystemClock
 from tests.support.hurried_clock import HurriedClock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
     from pathlib import Path
 
@@ -78,6 +79,13 @@ def fill(folder: Path, seed: int) -> None:
     rng = random.Random(seed)
     for number in range(3):
         (folder / f"file{number}").write_bytes(rng.randbytes(300_000))
+
+
+async def write_each(one: Writer, folder: Path, seeds: Iterable[int]) -> None:
+    """Write a generation for each seed, of files that supersede those before."""
+    for seed in seeds:
+        fill(folder, seed)
+        await one.write(folder)
 
 
 async def read_back(found: Repository, record: Record) -> dict[bytes, Thing]:

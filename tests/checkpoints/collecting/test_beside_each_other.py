@@ -16,7 +16,7 @@ from checkpoints.format import names
 from checkpoints.reading.verify import verify
 from checkpoints.storage.failures import StorageUnfitError
 from checkpoints.storage.probe import PROBES
-from tests.support.checkpoint_rig import OTHER, fill, read_back, seen, writer
+from tests.support.checkpoint_rig import OTHER, fill, read_back, seen, write_each, writer
 from tests.support.collecting_store import keys_in, packs_in, repository_in
 from tests.support.faulty_store import FaultyStore
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from checkpoints.format.record import Record
     from checkpoints.repository import Repository
+    from checkpoints.storage.storage import Storage
     from tests.support.collecting_store import AgingStore, Calendar
 
 
@@ -66,19 +67,22 @@ async def test_a_needed_pack_with_an_old_tombstone_is_rewritten_and_goes_with_it
     assert await read_back(await repository_in(store, clock), record) == seen(tmp_path)
 
 
+async def _ripe(store: Storage, clock: Calendar, folder: Path) -> Repository:
+    """Return one in which packs may be deleted now."""
+    found = await repository_in(store, clock)
+    await write_each(await writer(found), folder, range(4))
+    for hours in (24, 4, 24):
+        await collect(found)
+        clock.pass_by(hours=hours)
+    return found
+
+
 async def test_a_tombstone_that_another_took_away_meanwhile_protects_its_pack(
     store: AgingStore, clock: Calendar, tmp_path: Path
 ) -> None:
     """Between the listing that a collection goes by, and its deletions."""
     taking = _TakesTombstones(store)
-    found = await repository_in(taking, clock)
-    one = await writer(found)
-    for seed in range(4):
-        fill(tmp_path, seed)
-        await one.write(tmp_path)
-    for hours in (24, 4, 24):
-        await collect(found)
-        clock.pass_by(hours=hours)
+    found = await _ripe(taking, clock, tmp_path)
     packs = await packs_in(store)
     taking.is_taking = True
     assert not (await collect(found)).deleted_packs
@@ -141,14 +145,7 @@ async def test_a_collection_that_lasts_too_long_deletes_nothing(
     store: AgingStore, clock: Calendar, tmp_path: Path
 ) -> None:
     slow = _Slow(store)
-    found = await repository_in(slow, clock)
-    one = await writer(found)
-    for number in range(4):
-        fill(tmp_path, number)
-        await one.write(tmp_path)
-    for hours in (24, 4, 24):
-        await collect(found)
-        clock.pass_by(hours=hours)
+    found = await _ripe(slow, clock, tmp_path)
     slow.clock = clock
     before = await keys_in(store)
     outcome = await collect(found)

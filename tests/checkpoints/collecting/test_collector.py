@@ -10,7 +10,7 @@ import pytest
 from checkpoints.collecting.collector import collect
 from checkpoints.format import names
 from checkpoints.reading.verify import verify
-from tests.support.checkpoint_rig import CHECKPOINT, fill, read_back, seen, writer
+from tests.support.checkpoint_rig import CHECKPOINT, read_back, seen, write_each, writer
 from tests.support.collecting_store import keys_in, packs_in
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 async def generations(found: Repository, folder: Path, count: int) -> None:
     """Write generations that share nothing."""
     one = await writer(found)
-    for seed in range(count):
-        fill(folder, seed)
-        await one.write(folder)
+    await write_each(one, folder, range(count))
 
 
 async def test_superseded_generations_go_and_then_what_only_they_needed(

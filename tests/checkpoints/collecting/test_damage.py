@@ -16,7 +16,15 @@ from checkpoints.format.names import Place
 from checkpoints.format.pack import PackKind
 from checkpoints.reading.verify import verify
 from checkpoints.storage.failures import StorageError
-from tests.support.checkpoint_rig import CHECKPOINT, OTHER, fill, read_back, seen, writer
+from tests.support.checkpoint_rig import (
+    CHECKPOINT,
+    OTHER,
+    fill,
+    read_back,
+    seen,
+    write_each,
+    writer,
+)
 from tests.support.collecting_store import keys_in, packs_in, repository_in
 from tests.support.faulty_store import Fault, Faults, FaultyStore
 
@@ -37,9 +45,7 @@ async def ripe(found: Repository, store: AgingStore, clock: Calendar, tmp_path: 
     fill(tmp_path, 100)
     await other.write(tmp_path, final=True)
     one = await writer(found)
-    for seed in range(4):
-        fill(tmp_path, seed)
-        await one.write(tmp_path)
+    await write_each(one, tmp_path, range(4))
     for hours in (24, 4):
         await collect(found)
         clock.pass_by(hours=hours)
@@ -95,9 +101,7 @@ async def test_a_superseded_record_that_is_damaged_goes(
     await store.replace(key, b"nonsense\n")
     await everything_is_kept(ripe, store, key)
     one = await writer(ripe)
-    for seed in (5, 6):
-        fill(tmp_path, seed)
-        await one.write(tmp_path)
+    await write_each(one, tmp_path, (5, 6))
     await everything_is_kept(ripe, store, key)
     assert key not in await keys_in(store)
     assert (await collect(ripe)).deleted_packs == 2

@@ -21,7 +21,16 @@ from checkpoints.reading.verify import verify
 from checkpoints.writing.commit import FencedError
 from checkpoints.writing.sealing import seal
 from checkpoints.writing.writer import Writer
-from tests.support.checkpoint_rig import CHECKPOINT, OTHER, Thing, fill, read_back, seen, writer
+from tests.support.checkpoint_rig import (
+    CHECKPOINT,
+    OTHER,
+    Thing,
+    fill,
+    read_back,
+    seen,
+    write_each,
+    writer,
+)
 from tests.support.collecting_store import keys_in, packs_in, repository_in
 from tests.support.faulty_store import Cut, Faults, FaultyStore
 
@@ -90,9 +99,7 @@ async def test_a_writer_that_was_away_is_fenced_after_any_number_of_collections(
     found: Repository, store: AgingStore, clock: Calendar, tmp_path: Path
 ) -> None:
     one = await writer(found)
-    for seed in range(4):
-        fill(tmp_path, seed)
-        await one.write(tmp_path)
+    await write_each(one, tmp_path, range(4))
     for run in (2, 3, 4):
         await seal(found, CHECKPOINT, run_number=run)
     for _ in range(5):
@@ -158,9 +165,7 @@ async def test_a_deletion_may_end_anywhere(
     faulty = FaultyStore(store)
     found = await repository_in(faulty, clock)
     one = await writer(found)
-    for seed in range(3):
-        fill(tmp_path, seed)
-        await one.write(tmp_path)
+    await write_each(one, tmp_path, range(3))
     expected = seen(tmp_path)
     faulty.faults = Faults(cut_after=faulty.operations + operations)
     with suppress(Cut, BaseExceptionGroup):

@@ -14,7 +14,15 @@ from checkpoints.format.ids import Generation
 from checkpoints.reading.verify import verify
 from checkpoints.writing.sealing import seal
 from checkpoints.writing.writer import Writer
-from tests.support.checkpoint_rig import CHECKPOINT, OTHER, fill, read_back, seen, writer
+from tests.support.checkpoint_rig import (
+    CHECKPOINT,
+    OTHER,
+    fill,
+    read_back,
+    seen,
+    write_each,
+    writer,
+)
 from tests.support.collecting_store import bytes_in, keys_in, packs_in, repository_in
 from tests.support.faulty_store import Faults, FaultyStore
 
@@ -60,9 +68,7 @@ async def test_packs_go_ten_minutes_after_their_tombstones(
 ) -> None:
     one = await writer(found)
     sweeper = Sweeper(found, one, EVERYTHING)
-    for seed in range(4):
-        fill(tmp_path, seed)
-        await one.write(tmp_path)
+    await write_each(one, tmp_path, range(4))
     packs = await packs_in(store)
     swept = await sweeper.sweep()
     assert (swept.records, swept.announced, swept.deleted) == (1, 2, 0)
@@ -198,9 +204,7 @@ async def test_with_a_damaged_tree_nothing_is_swept(
     found: Repository, store: AgingStore, clock: Calendar, tmp_path: Path
 ) -> None:
     one = await writer(found)
-    for seed in range(4):
-        fill(tmp_path, seed)
-        await one.write(tmp_path)
+    await write_each(one, tmp_path, range(4))
     third = await found.record((await found.places(CHECKPOINT))[1])
     assert third.tree is not None
     place = (await found.chunks(third)).place(third.tree.root_id)
@@ -216,9 +220,7 @@ async def _with_tombstones(found: Repository, folder: Path) -> tuple[Writer, Swe
     """Return a writer that has superseded a generation, and announced its packs."""
     one = await writer(found)
     sweeper = Sweeper(found, one, EVERYTHING)
-    for seed in range(4):
-        fill(folder, seed)
-        await one.write(folder)
+    await write_each(one, folder, range(4))
     assert (await sweeper.sweep()).announced == 2
     assert one.previous is not None
     assert one.previous.generation == Generation(4)

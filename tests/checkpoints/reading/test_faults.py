@@ -99,20 +99,27 @@ async def attempt(store: Storage, read: Reader, place: Place, folder: Path) -> o
         return error
 
 
+async def faultless(
+    repository: Repository, read: Reader, place: Place, folder: Path
+) -> tuple[object, range]:
+    """Furnish it; return what is read there, and the numbers of operations to try faults at."""
+    with small_nodes():
+        await furnish(repository)
+    counting = FaultyStore(repository.storage)
+    right = await attempt(counting, read, place, folder)
+    assert not isinstance(right, Exception), right
+    return right, range(0, counting.operations, 1 + counting.operations // OPERATIONS_MAX)
+
+
 @pytest.mark.parametrize("place", GENERATIONS, ids=["shares", "was moved"])
 @pytest.mark.parametrize("read", [restored, listed, printed, exported, verified, measured])
 async def test_one_bad_answer_is_never_a_wrong_read(
     repository: Repository, memory_folder: Path, read: Reader, place: Place
 ) -> None:
-    with small_nodes():
-        await furnish(repository)
     folder = memory_folder / "here"
-    counting = FaultyStore(repository.storage)
-    right = await attempt(counting, read, place, folder)
-    assert not isinstance(right, Exception), right
+    right, numbers = await faultless(repository, read, place, folder)
     refused = 0
-    stride = 1 + counting.operations // OPERATIONS_MAX
-    for number in range(0, counting.operations, stride):
+    for number in numbers:
         for fault in (PASSING[number % len(PASSING)], *SPOILT):
             store = FaultyStore(repository.storage, Faults(script={number: fault}))
             found = await attempt(store, read, place, folder)
@@ -132,14 +139,9 @@ async def test_a_store_that_stays_bad_is_never_read_wrong(
     repository: Repository, memory_folder: Path, read: Reader, fault: Fault
 ) -> None:
     """From some operation on, every answer is bad."""
-    with small_nodes():
-        await furnish(repository)
     folder = memory_folder / "here"
-    counting = FaultyStore(repository.storage)
-    right = await attempt(counting, read, GENERATIONS[0], folder)
-    assert not isinstance(right, Exception), right
-    stride = 1 + counting.operations // OPERATIONS_MAX
-    for begin in range(0, counting.operations, stride):
+    right, numbers = await faultless(repository, read, GENERATIONS[0], folder)
+    for begin in numbers:
         script = dict.fromkeys(range(begin, 2000), fault)
         store = FaultyStore(repository.storage, Faults(script=script))
         found = await attempt(store, read, GENERATIONS[0], folder)

@@ -25,6 +25,7 @@ from tests.support.checkpoint_rig import (
     read_back,
     repository,
     seen,
+    write_each,
     writer,
 )
 from tests.support.faulty_store import FaultyStore
@@ -159,9 +160,7 @@ async def test_a_damaged_list_of_moved_chunks_costs_only_what_it_holds(tmp_path:
 async def test_forgotten_packs_are_neither_relied_on_nor_listed(tmp_path: Path) -> None:
     found = await repository()
     one = await writer(found)
-    for seed in (1, 2):
-        fill(tmp_path, seed)
-        await one.write(tmp_path)
+    await write_each(one, tmp_path, (1, 2))
     fill(tmp_path, 3)
     record = await one.write(tmp_path)
     listed = {pack.pack_id for i in (await found.indexes(record)).values() for pack in i.packs}

@@ -72,6 +72,16 @@ class _Reads:
         return data
 
 
+def _reads(
+    path: Path, change: Callable[[Path], None], times: int, patch: pytest.MonkeyPatch
+) -> _Reads:
+    """Have writers read by them."""
+    reads = _Reads(path, change, times)
+    patch.setattr(chunking, "read_fully", reads.read_fully)
+    patch.setattr(batch, "read_fully", reads.read_fully)
+    return reads
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("change", CHANGES)
 async def test_a_file_that_changes_once_is_read_again(
@@ -79,9 +89,7 @@ async def test_a_file_that_changes_once_is_read_again(
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(random.Random(1).randbytes(size))
-    reads = _Reads(path, change, 1)
-    monkeypatch.setattr(chunking, "read_fully", reads.read_fully)
-    monkeypatch.setattr(batch, "read_fully", reads.read_fully)
+    reads = _reads(path, change, 1, monkeypatch)
     found = await repository()
     record = await (await writer(found)).write(tmp_path)
     assert reads.done == 1
@@ -96,9 +104,7 @@ async def test_a_file_that_never_stands_still_agrees_with_itself_and_is_counted(
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(random.Random(1).randbytes(size))
-    reads = _Reads(path, change, 1000)
-    monkeypatch.setattr(chunking, "read_fully", reads.read_fully)
-    monkeypatch.setattr(batch, "read_fully", reads.read_fully)
+    reads = _reads(path, change, 1000, monkeypatch)
     found = await repository()
     one = await writer(found)
     record = await one.write(tmp_path)
