@@ -92,9 +92,10 @@ def caller(plane: Plane, path: str, session_id: str) -> Somebody:
 async def fire(requests: list[tuple[str, str, Any, str, str]], folder: Path) -> None:
     async with open_test_plane(folder) as plane:
         session_id = await plane.add()
+        await plane.run(session_id)  # it has a checkpoint now
         for method, path, body, word, query in requests:
             target = path.replace("{sessionId}", session_id if len(word) % 2 else quote(word, ""))
-            for name in ("orgId", "workspaceId", "userId", "tokenId"):
+            for name in ("orgId", "workspaceId", "userId", "tokenId", "checkpointId"):
                 target = target.replace(f"{{{name}}}", quote(word, "") or "1")
             names = ("max", "offset", "search", "name", "autoStart", "after", "workspaceId")
             target += "?" + "&".join(f"{name}={quote(query, '')}" for name in names)
