@@ -19,6 +19,7 @@ LINE_BYTES_MAX = 16 * 1024
 """Of a longer one the beginning is logged: no record has more."""
 READ_BYTES = 64 * 1024  # per turn of the loop
 _OWN = {"timestamp", "level", "event"}
+_RENAMED = {"exception": "traceback"}  # else it is taken for a text that is one already
 
 _log = structlog.get_logger()
 
@@ -80,7 +81,7 @@ class Said:
         record = _record(line)
         if record is not None:
             level = logging.getLevelNamesMapping().get(str(record.get("level")).upper())
-            fields = {str(name): value for name, value in record.items() if name not in _OWN}
+            fields = {_RENAMED.get(name, name): record[name] for name in record.keys() - _OWN}
             _log.log(level or logging.WARNING, str(record["event"]), **fields)
         elif text := line.decode(errors="replace").strip():
             self._last = text

@@ -40,6 +40,7 @@ The agent:
 - `root_agent`          the agent's stand-in that makes them
 - `attempts`            scripts that try to get out
 - `escape_targets`      where they would like to get
+- `saver_rig`           processes that save and restore files
 - `bpf`                 what a seccomp filter answers
 - `hanging_fuse`        a file system whose reads never end
 - `poor_host`           a host that lacks something, for one program

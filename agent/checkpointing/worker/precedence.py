@@ -15,6 +15,7 @@ NICENESS = 10
 MEMORY_KILL_ADJUSTMENT = -500
 """Of -1000 to 1000: chosen after every process of a session, and before the agent itself."""
 
+_ADJUSTMENT = Path("/proc/self/oom_score_adj")
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 _IOPRIO_WHO_PROCESS = 1  # linux/ioprio.h
 _BEST_EFFORT_LOWEST = 2 << 13 | 7
@@ -27,7 +28,15 @@ def give_way() -> None:
     number = _IOPRIO_SET.get(os.uname().machine)
     if number is not None:
         ctypes.CDLL(None).syscall(number, _IOPRIO_WHO_PROCESS, 0, _BEST_EFFORT_LOWEST)
-    adjustment = Path("/proc/self/oom_score_adj")
     with contextlib.suppress(OSError):
-        if int(adjustment.read_text()) < MEMORY_KILL_ADJUSTMENT:  # the agent's, inherited
-            adjustment.write_text(str(MEMORY_KILL_ADJUSTMENT))
+        inherited = int(_ADJUSTMENT.read_text())
+        _ADJUSTMENT.write_text(str(adjusted(inherited)))
+
+
+def adjusted(inherited: int) -> int:
+    """Return the place in line for being ended, of a process whose agent has that one.
+
+    Nobody may better their own place without a capability, and an agent that couldn't has a
+    session's: then this process has it, too.
+    """
+    return max(inherited, MEMORY_KILL_ADJUSTMENT)

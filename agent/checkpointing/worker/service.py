@@ -8,6 +8,7 @@ waited for at the end, and a bug ends it, too: the agent starts another one.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import signal
@@ -84,7 +85,7 @@ class Service:
         self._clock = clock
         self._rng = rng
         self._work: Work | None = None
-        self._told_at = clock.monotonic()
+        self._told_at = -math.inf
 
     async def run(self) -> None:
         """Return when the agent is gone, whatever is under way. Raise what is a bug."""
@@ -105,6 +106,7 @@ class Service:
                 current.cancel()
 
     async def _carry_out(self, order: Order, message: Message) -> None:
+        self._told_at = -math.inf
         try:
             answer = await self._do(order, message)
         except EXPECTED as error:

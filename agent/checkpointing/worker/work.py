@@ -56,19 +56,20 @@ class Work:
         self._sweeper: Sweeper | None = None
 
     async def seal(self, checkpoint_id: str, run_number: int) -> Saved | None:
-        repository = await self._opened()
         parsed = parse_checkpoint_id(checkpoint_id)
+        repository = await self._opened()
         record = await seal(repository, parsed, run_number=run_number)
         if record is None:
             return None
         return _saved(record, await repository.records(parsed))
 
     async def newest(self, checkpoint_id: str, before: int | None) -> Saved | None:
+        parsed = parse_checkpoint_id(checkpoint_id)
         try:
             repository = await self._opened()
         except NoRepositoryError:
             return None
-        records = await repository.records(parse_checkpoint_id(checkpoint_id))
+        records = await repository.records(parsed)
         for record in records.generations:
             if before is None or record.generation < before:
                 return _saved(record, records, before)
@@ -78,8 +79,8 @@ class Work:
         self, checkpoint_id: str, run_number: int, image: str, parent: Saved | None
     ) -> Saved | None:
         self._writer = self._sweeper = None
-        repository = await self._opened(create=True)
         parsed = parse_checkpoint_id(checkpoint_id)
+        repository = await self._opened(create=True)
         writer = await Writer.open(
             repository,
             parsed,
