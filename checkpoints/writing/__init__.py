@@ -13,6 +13,7 @@ What is read:
 - `chunking`    a file's content, cut into chunks
 - `batch`       entries and chunks of some of what was seen
 - `contents`    and of all of it, with several threads
+- `memory`      what is freed meanwhile is kept for what comes next
 
 What is written:
 - `dedupe`      which chunks are stored already

@@ -28,6 +28,7 @@ from checkpoints.writing.compared import compared
 from checkpoints.writing.contents import Contents
 from checkpoints.writing.difference import Differences, changes, settled
 from checkpoints.writing.listed import PATHS_MAX, listed
+from checkpoints.writing.memory import kept
 from checkpoints.writing.overlaid import overlaid
 from checkpoints.writing.pack_writer import PackWriter
 from checkpoints.writing.volume import Volume
@@ -151,6 +152,10 @@ class Capture:
 
         Raises OSError, RefusedError, DamagedError, StorageError, StoppedError.
         """
+        with kept():
+            return self._run()
+
+    def _run(self) -> Captured:
         volume = Volume(self._source.folder, self._source.volume)
         processors = len(os.sched_getaffinity(0))
         threads = ThreadPoolExecutor(
