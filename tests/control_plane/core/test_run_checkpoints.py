@@ -104,14 +104,17 @@ async def test_a_start_that_saved_nothing_leaves_nothing_behind(plane: Plane) ->
     studio = await plane.running()
     saved = await save(plane, studio)
     await stop(plane, studio)
+    numbers = {saved.id}
     for _ in range(3):  # their agents never come up
         await plane.service.start(plane.admin, studio.session_id)
+        numbers.add((await newest(plane, studio)).id)
         await plane.service.stop(plane.admin, studio.session_id)
         await plane.reconciler.run_once()
         assert (await newest(plane, studio)).state is CheckpointState.EMPTY
     found = await listed(plane, studio)
     assert [one.run_number for one in found] == [4, 1]
     assert found[0].parent_id == saved.id
+    assert len(numbers) == 4  # a number never means another checkpoint
 
 
 async def test_one_whose_agent_was_heard_is_kept_for_a_run_more(plane: Plane) -> None:

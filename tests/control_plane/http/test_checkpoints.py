@@ -12,6 +12,7 @@ from checkpoints.storage.opening import REPOSITORY_FOLDER
 from common.messages import CheckpointPhase, CheckpointStatus, RunPhase
 from control_plane.model import JobStanding, Status
 from control_plane.schema import studios
+from tests.control_plane.http.followed import event, line, stream
 
 if TYPE_CHECKING:
     from tests.support.plane import Answer, Plane
@@ -251,6 +252,32 @@ async def test_messages_are_for_people_inside(plane: Plane) -> None:
         assert "hunter2" not in (await outsider.get(path)).text
         assert "hunter2" not in (await outsider.get(f"/api/studios/{session_id}/checkpoints")).text
         assert "hunter2" in (await plane.admin.get(path)).text
+
+
+async def test_events_tell_when_saving_begins_and_when_it_is_safe(plane: Plane) -> None:
+    session_id = await running(plane)
+    path = f"/api/studios/{session_id}/checkpoints"
+    async with stream(plane.admin, "/api/events") as content:
+
+        async def told() -> dict[str, Any]:
+            kind, studio = await event(content)
+            assert (kind, studio["sessionId"]) == ("studio", session_id)
+            found: dict[str, Any] = studio["checkpoint"]
+            return found
+
+        await line(content)
+        await plane.admin.post(path)
+        assert (await told())["saving"] is True
+        now = plane.clock.now()
+        await plane.clock.advance(1)
+        await say(plane, session_id, 1, answered_request_at=now)
+        one = await told()
+        assert (one["saving"], one["status"]) == (False, "interim")
+        await plane.clock.advance(1)
+        await say(plane, session_id, 1, answered_request_at=now, in_progress=True)
+        assert (await told())["saving"] is True
+        await plane.admin.put(f"{path}/{one['id']}", {"name": "mine"})
+        assert (await told())["name"] == "mine"
 
 
 async def test_the_document_has_the_fields_of_the_answers(plane: Plane) -> None:

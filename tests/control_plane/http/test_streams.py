@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
@@ -15,48 +14,11 @@ from common.ids import SessionId
 from control_plane.api.events import HEARTBEAT_SECONDS, PER_PERSON_MAX
 from control_plane.events import BACKLOG_MAX, Change, ChangeKind
 from control_plane.schema import studios
-from tests.support.plane import ORIGIN, Plane, Somebody, open_test_plane, until
+from tests.control_plane.http.followed import event, fed, line, stream
+from tests.support.plane import Plane, open_test_plane, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    import aiohttp
-
-
-@asynccontextmanager
-async def stream(somebody: Somebody, path: str) -> AsyncIterator[aiohttp.StreamReader]:
-    async with somebody.http.get(ORIGIN + path, headers=somebody.headers) as answer:
-        assert answer.status == 200, await answer.text()
-        yield answer.content
-
-
-async def line(content: aiohttp.StreamReader) -> bytes:
-    async with asyncio.timeout(10):
-        return await content.readline()
-
-
-async def event(content: aiohttp.StreamReader) -> tuple[str, Any]:
-    """Return the next server-sent event; comments are passed over."""
-    kind, data = "", ""
-    while True:
-        text = (await line(content)).decode()
-        assert text, "the stream ended"
-        name, _, value = text.rstrip("\n").partition(": ")
-        if name == "event":
-            kind = value
-        elif name == "data":
-            data = value
-        elif text == "\n" and kind:
-            return kind, json.loads(data)
-
-
-async def fed(content: aiohttp.StreamReader) -> dict[str, Any]:
-    while True:
-        text = await line(content)
-        assert text, "the feed ended"
-        if text.strip():
-            return dict(json.loads(text))
 
 
 async def test_events_tell_every_change_as_the_caller_sees_it(plane: Plane) -> None:
