@@ -24,7 +24,7 @@ from common.messages import CheckpointPhase, CheckpointStatus
 from common.tasks import TaskBag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from agent.checkpointing.capture import VolumeCapture
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from common.clock import Clock
     from common.session_spec import CheckpointSpec
 
+ENDED = "The session is ending: its files are saved a last time, unless the end is forced."
 HISTORY_MAX = 100
 """Commits that are remembered, for whoever asks in the session: a working day of them."""
 
@@ -89,7 +90,8 @@ class Captures:
         self._commits: deque[Commit] = deque(maxlen=HISTORY_MAX)
         self._turn = asyncio.Lock()
         self._tasks = TaskBag("captures")
-        self._is_closed = False
+        self._over = ""
+        """Why nobody can have the files saved any more, as a sentence; empty while they can."""
 
     # ── What the run does with it ────────────────────────────────────────────
 
@@ -98,7 +100,7 @@ class Captures:
         while True:
             await self._until_due()
             async with self._turn:
-                if self.is_final or self._is_closed:
+                if self._over:
                     return
                 await self._attempt(final=False)
 
@@ -110,8 +112,8 @@ class Captures:
 
     async def save(self) -> None:
         """Save the files as they are now, and return when they are. Raise NotSavedError."""
-        if self._is_closed or self.is_final:
-            raise NotSavedError("The session is ending: its files are being saved a last time.")
+        if self._over:
+            raise NotSavedError(self._over)
         done = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
         self.save_now()
@@ -123,6 +125,7 @@ class Captures:
         A work directory that is away or refuses is waited for. Raise SupersededError, and what
         waiting doesn't mend: SaverError, VolumeError. Cancelled, it leaves what was saved before.
         """
+        self._end(ENDED)
         while not self.is_final:
             async with self._turn:
                 error = await self._attempt(final=True)
@@ -133,10 +136,8 @@ class Captures:
 
     async def close(self) -> None:
         """End what is under way, so that nothing uses the volume any more. Idempotent."""
-        self._is_closed = True
+        self._end(ENDED)
         await self._tasks.close()
-        for done in self._waiting:
-            _settle(done, "The session has ended before its files were saved.")
 
     @property
     def is_final(self) -> bool:
@@ -149,7 +150,7 @@ class Captures:
         while True:
             interval = self._interval_seconds()
             left = self._schedule.due_in(self._clock.monotonic(), interval_seconds=interval)
-            if left <= 0 or self._is_closed:
+            if left <= 0 or self._over:
                 return
             self._asked.clear()
             asked = self._tasks.spawn(self._asked.wait(), name="asked")
@@ -165,19 +166,24 @@ class Captures:
         self._schedule = self._schedule.begun(self._clock.monotonic())
         wanted_at, began_at = self._wanted_at, self._clock.now()
         waiting, self._waiting = self._waiting, []
+        problem = ENDED
         self._set_in_progress(True)
         try:
             outcome = await self._outcome(final=final)
             if isinstance(outcome, Exception):
-                self._failed(outcome)
+                problem = self._failed(outcome)
                 return outcome
             self._committed(outcome, final=final)
             self._committed_at, self._answered_at = began_at, wanted_at
+            problem = ""
             return None
+        except SupersededError as error:
+            problem = str(error)
+            self._end(problem)
+            raise
         finally:
             self._set_in_progress(False)
-            for done in waiting:
-                _settle(done, self._message)
+            _settle(waiting, problem)
 
     async def _outcome(self, *, final: bool) -> Saved | Exception:
         """Capture in a task; whoever cancels this, waits for the snapshot to be gone."""
@@ -199,11 +205,12 @@ class Captures:
         except (SaverError, VolumeError, GivenUpError) as error:
             return error
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> str:
         self._failures += 1
         self._schedule = self._schedule.failed(self._clock.monotonic())
         self._message = f"The files could not be saved: {str(error).rstrip('.')}."
         _log.warning("checkpoint_not_written", reason=str(error), failures=self._schedule.failures)
+        return self._message
 
     def _committed(self, saved: Saved, *, final: bool) -> None:
         now = self._clock.monotonic()
@@ -214,6 +221,13 @@ class Captures:
         self._schedule = self._schedule.succeeded(now)
         self._message = ""
         self._saved = saved
+
+    def _end(self, sentence: str) -> None:
+        """Begin no capture any more but the last one; whoever waits for one is told."""
+        self._over = self._over or sentence
+        self._asked.set()
+        waiting, self._waiting = self._waiting, []
+        _settle(waiting, self._over)
 
     # ── What it says of itself ───────────────────────────────────────────────
 
@@ -245,13 +259,14 @@ class Captures:
         )
 
 
-def _settle(done: asyncio.Future[None], problem: str) -> None:
-    if done.done():  # whoever waited went away
-        return
-    if problem:
-        done.set_exception(NotSavedError(problem))
-    else:
-        done.set_result(None)
+def _settle(waiting: Iterable[asyncio.Future[None]], problem: str) -> None:
+    for done in waiting:
+        if done.done():  # whoever waited went away
+            continue
+        if problem:
+            done.set_exception(NotSavedError(problem))
+        else:
+            done.set_result(None)
 
 
 def _is_worth_waiting(error: Exception) -> bool:
