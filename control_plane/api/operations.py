@@ -15,7 +15,7 @@ from control_plane.api.route import Call, Parameters, Reply
 from control_plane.errors import RefusedError, UnavailableError
 from control_plane.login.database import reading
 from control_plane.model import Person, Status
-from control_plane.schema import studios
+from control_plane.schema import UtcTime, checkpoints, studios
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
@@ -55,6 +55,12 @@ class Operations:
         self._studios = Gauge(
             "studios_studios", "Studios by status", ("status",), registry=self._registry
         )
+        self._age = Gauge(
+            "studios_checkpoint_age_seconds_max",
+            "What a power cut would cost at most: of running sessions, the longest time since "
+            "files were safe; 0 if none runs",
+            registry=self._registry,
+        )
         Gauge(
             "studios_open_streams", "Event streams, feeds and long polls", registry=self._registry
         ).set_function(lambda: streams.open)
@@ -73,6 +79,7 @@ class Operations:
         if isinstance(decision, Refused):
             raise RefusedError("Metrics are for Owners and Admins: use an API token of one.")
         await self._count_studios()
+        await self._measure_age()
         return web.Response(
             body=generate_latest(self._registry),
             headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4},
@@ -88,6 +95,22 @@ class Operations:
             counts = {row[0]: row[1] for row in await connection.execute(query)}
         for status in Status:
             self._studios.labels(status).set(counts.get(status, 0))
+
+    async def _measure_age(self) -> None:
+        since = sa.func.coalesce(checkpoints.c.date_saved, checkpoints.c.date_created)
+        query = (
+            sa.select(sa.func.min(since, type_=UtcTime))
+            .join(studios, studios.c.session_id == checkpoints.c.session_id)
+            .where(
+                studios.c.status == Status.RUNNING,
+                studios.c.run_number == checkpoints.c.run_number,
+                checkpoints.c.deleted_at.is_(None),
+            )
+        )
+        async with reading(self._database) as connection:
+            oldest = (await connection.execute(query)).scalar_one()
+        age = (self._clock.now() - oldest).total_seconds() if oldest is not None else 0.0
+        self._age.set(max(age, 0.0))
 
     def middleware(self) -> Middleware:
         """Return what measures every request; goes outermost."""

@@ -116,6 +116,22 @@ async def test_the_age_that_is_shown_is_of_the_newest_report(plane: Plane) -> No
     assert (await shown(plane, session_id))["dateSaved"] > before
 
 
+async def test_the_greatest_age_is_a_metric(plane: Plane) -> None:
+    async def age() -> float:
+        found = (await plane.admin.get("/metrics")).text.splitlines()
+        (one,) = [text for text in found if text.startswith("studios_checkpoint_age_seconds_max ")]
+        return float(one.rpartition(" ")[2])
+
+    assert await age() == 0
+    old, new = await running(plane), await running(plane, "other")
+    await say(plane, old, 1)
+    await plane.clock.advance(100)
+    await say(plane, new, 1)
+    assert await age() == 100
+    await ended(plane, old)
+    assert await age() == 0
+
+
 async def test_saving_now_is_accepted_and_seen_until_it_is_safe(plane: Plane) -> None:
     session_id = await plane.add()
     path = f"/api/studios/{session_id}/checkpoints"
