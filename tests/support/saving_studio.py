@@ -15,7 +15,7 @@ from checkpoints.storage.urls import parse_location
 from common.clock import SystemClock
 from common.ids import RunNumber
 from common.session_spec import CheckpointSpec, SessionSettings, WorkDirectory
-from tests.support.session_agent import Studio
+from tests.support.session_agent import SMALL, Studio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,11 +36,11 @@ class SavingStudio(Studio):
         self,
         *,
         interval_seconds: float = NEVER_SECONDS,
-        volume: VolumeLimits | None = None,
+        volume: VolumeLimits = SMALL,
         url: str | None = None,
     ) -> None:
         """`url` is the work directory's; one of its own, a folder, unless given."""
-        super().__init__(**({} if volume is None else {"volume": volume}))
+        super().__init__(volume=volume)
         self.interval_seconds = interval_seconds
         self.work = self.folder / "work"
         self.url = url or f"file://{self.work}"
