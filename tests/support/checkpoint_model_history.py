@@ -19,7 +19,7 @@ import pytest
 from checkpoints.format import mark as mark_format, names
 from checkpoints.format.ids import CheckpointId
 from checkpoints.writing import pack_writer
-from tests.support.checkpoint_model import World
+from tests.support.checkpoint_model import OPERATIONS_MAX, World
 from tests.support.checkpoint_model_actors import Collector, Deleter, Looker, Reader, Run
 from tests.support.checkpoint_model_gate import Fate
 from tests.support.trees import small_nodes
@@ -64,6 +64,16 @@ class History:
     def _do(self, act: Coroutine[object, object, T]) -> T:
         return self.world.runner.run(act)
 
+    def _perform(
+        self,
+        actor: Run | Reader | Collector | Deleter | Looker,
+        program: Coroutine[None, None, None],
+        operations: int = OPERATIONS_MAX,
+    ) -> None:
+        """Have it begin, and go on for so many operations, or to its end."""
+        self._do(self.world.start(actor.process, program, actor.permits))
+        self._do(self.world.run(actor.process, operations))
+
     def _number(self) -> int:
         self.count += 1
         return self.count
@@ -93,8 +103,7 @@ class History:
         run = self._run(CheckpointId(f"{number:016x}"), number, behind_days)
         run.folder.mkdir()
         program = run.begin(parent_id, seals=seals)
-        self._do(self.world.start(run.process, program, run.permits))
-        self._do(self.world.run(run.process, operations))
+        self._perform(run, program, operations)
 
     def _run(self, checkpoint_id: CheckpointId, run_number: int, behind_days: int) -> Run:
         name = f"run {run_number} of {checkpoint_id} ({len(self.runs)})"
@@ -115,8 +124,7 @@ class History:
         run = self._run(old.checkpoint_id, run_number, behind_days)
         subprocess.run(["cp", "-a", old.folder, run.folder], check=True)
         run.touched, run.asked_for, run.parent, run.base = None, old.asked_for, old.parent, old.base
-        self._do(self.world.start(run.process, run.go_on(), run.permits))
-        self._do(self.world.run(run.process, operations))
+        self._perform(run, run.go_on(), operations)
 
     def write(
         self,
@@ -133,8 +141,7 @@ class History:
         for edit in edits:
             run.edit(*edit)
         program = run.write(is_final=is_final, is_listed=is_listed)
-        self._do(self.world.start(run.process, program, run.permits))
-        self._do(self.world.run(run.process, operations))
+        self._perform(run, program, operations)
 
     def work(self, number: int, writes: Sequence[Sequence[tuple[str, bytes, int]]]) -> None:
         """Write again and again, and sweep up."""
@@ -144,11 +151,9 @@ class History:
                 return
             for edit in edits:
                 run.edit(*edit)
-            self._do(self.world.start(run.process, run.write(is_listed=True), run.permits))
-            self._do(self.world.run(run.process))
+            self._perform(run, run.write(is_listed=True))
             if run.is_ready:
-                self._do(self.world.start(run.process, run.sweep(), run.permits))
-                self._do(self.world.run(run.process))
+                self._perform(run, run.sweep())
 
     def succeed(
         self,
@@ -162,8 +167,7 @@ class History:
         run = self._ready(number)
         if run is None:
             return
-        self._do(self.world.start(run.process, run.write(is_final=True), run.permits))
-        self._do(self.world.run(run.process))
+        self._perform(run, run.write(is_final=True))
         self._begin(run.checkpoint_id, 0, operations, seals=is_deleted)
         if self.runs[-1].is_ready:
             self.work(len([run for run in self.runs if run.is_ready]) - 1, writes)
@@ -204,8 +208,7 @@ class History:
     def sweep(self, number: int, operations: int) -> None:
         run = self._ready(number)
         if run is not None:
-            self._do(self.world.start(run.process, run.sweep(), run.permits))
-            self._do(self.world.run(run.process, operations))
+            self._perform(run, run.sweep(), operations)
 
     # ── Others ──
 
@@ -216,29 +219,25 @@ class History:
             process = self.world.process(f"reader {self._number()}")
             reader = Reader(self.world, process, places[number % len(places)])
             folder = self.folder / f"restored{self.count}" if restores else None
-            self._do(self.world.start(process, reader.read(folder), reader.permits))
-            self._do(self.world.run(process, operations))
+            self._perform(reader, reader.read(folder), operations)
 
     def verify(self, operations: int) -> None:
         process = self.world.process(f"verification {self._number()}")
         looker = Looker(process)
-        self._do(self.world.start(process, looker.verify(), looker.permits))
-        self._do(self.world.run(process, operations))
+        self._perform(looker, looker.verify(), operations)
 
     def delete(self, number: int, operations: int) -> None:
         """Delete a checkpoint, whoever may be using it."""
         run = self.runs[number % len(self.runs)]
         process = self.world.process(f"deletion {self._number()}")
         deleter = Deleter(self.world, process, run.checkpoint_id)
-        self._do(self.world.start(process, deleter.delete(), deleter.permits))
-        self._do(self.world.run(process, operations))
+        self._perform(deleter, deleter.delete(), operations)
 
     def collect(self, behind_days: int, operations: int) -> None:
         name = f"collection {self._number()}"
         process = self.world.process(name, behind=timedelta(days=behind_days))
         collector = Collector(process, self.world.store.elapsed)
-        self._do(self.world.start(process, collector.collect(), collector.permits))
-        self._do(self.world.run(process, operations))
+        self._perform(collector, collector.collect(), operations)
 
     def collect_repeatedly(self, times: int, hours: int) -> None:
         """As time passes, and whoever is in the middle of something stays there."""
