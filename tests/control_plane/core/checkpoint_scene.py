@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from common.messages import CheckpointPhase, CheckpointStatus, RunPhase
+from control_plane.model import DEFAULT_COMPUTE_ENV, Person, Role
+from control_plane.validation import CreateStudio
 
 if TYPE_CHECKING:
     from common.session_spec import CheckpointSpec
@@ -89,3 +91,24 @@ async def listed(plane: Plane, studio: Studio, search: str = "") -> list[Checkpo
 
 async def newest(plane: Plane, studio: Studio) -> Checkpoint:
     return (await listed(plane, studio))[0]
+
+
+async def member(plane: Plane, role: Role, name: str = "Bob") -> Person:
+    return await plane.service.add_user(plane.admin, name, role)
+
+
+async def stopped(plane: Plane, name: str = "demo") -> tuple[Studio, Checkpoint]:
+    """A Studio that has saved something and runs no more."""
+    studio = await plane.running(name)
+    await save(plane, studio)
+    studio = await stop(plane, studio)
+    return studio, await newest(plane, studio)
+
+
+async def from_it(
+    plane: Plane, checkpoint: Checkpoint, name: str = "new", person: Person | None = None
+) -> Studio:
+    request = CreateStudio(
+        name=name, compute_env_id=DEFAULT_COMPUTE_ENV, initial_checkpoint_id=checkpoint.id
+    )
+    return await plane.service.create(person or plane.admin, request, auto_start=False)

@@ -17,7 +17,7 @@ from tests.control_plane.core import (
     test_run_checkpoints as runs,
     test_service_checkpoints as service,
 )
-from tests.control_plane.core.checkpoint_scene import save, stop
+from tests.control_plane.core.checkpoint_scene import save, stop, stopped
 from tests.support.core_plane import open_plane
 from tests.support.postgres import throw_away_server
 
@@ -83,7 +83,7 @@ async def test_claims_of_checkpoints_hold_on_it(about: str) -> None:
 async def test_one_of_two_that_want_opposite_things_wins() -> None:
     """A checkpoint is deleted, or a Studio is added from it; never both."""
     async with throw_away_server() as server, open_plane(server) as plane:
-        studio, first = await service.stopped(plane)
+        studio, first = await stopped(plane)
         await plane.service.start(plane.admin, studio.session_id)
         await plane.run_until(studio, "running")
         await save(plane, studio)
