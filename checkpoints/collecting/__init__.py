@@ -27,6 +27,7 @@ What is done:
 - `collector`     a collection, step by step
 - `execution`     does what was decided
 - `rewriting`     what is needed of packs, to new ones
+- `tables`        what packs say of themselves
 - `folding`       many small `index/moved`, to one
 - `removal`       deletes, and counts what is refused
 - `outcome`       what a collection tells its caller

@@ -9,18 +9,18 @@ one record beside those that were moved.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from checkpoints.chunk_source import ChunkSource
 from checkpoints.collecting.marks import Marks
-from checkpoints.collecting.walk import Walk
+from checkpoints.collecting.walk import Marker, Walk
 from checkpoints.format import names
 from checkpoints.storage.failures import NotThereError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from checkpoints.collecting.interruptible import Interruptible
     from checkpoints.collecting.listing import ListedPack
@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from checkpoints.format.record import Record
     from checkpoints.repository import Repository
 
-T = TypeVar("T")
 
-
-class Marking:
+class Marking(Marker):
     """Marks what records need. One record at a time."""
 
     def __init__(
@@ -49,6 +47,7 @@ class Marking:
         Without `packs` nobody is asked what is there: each place where a chunk may be counts.
         `damaged` are packs with a mark, and which chunks it says can't be read.
         """
+        super().__init__(thread)
         self.marks = Marks()
         self.needed_indexes: set[str] = set()
         """Names of indexes that a record names, or through which a chunk was found."""
@@ -58,10 +57,8 @@ class Marking:
         self._packs = packs
         self._unlisted: dict[PackId, int] = {}
         self._moved = moved
-        self._thread = thread
         self._damaged = {} if damaged is None else damaged
         self._loaded: Mapping[Place, Index] = {}
-        self._done: dict[ChunkId, frozenset[Place]] = {}
 
     async def mark(self, record: Record) -> str:
         """Mark all that a record needs; return what is wrong with it, or "".
@@ -75,7 +72,7 @@ class Marking:
             self._repository.storage, tuple(indexes.values()), self._repository.moved, moved
         )
         walk = Walk(self, record, tuple(indexes.values()), source)
-        await self._thread.run(walk.run)
+        await self.thread.run(walk.run)
         if walk.problem:
             await self._repository.storage.size(names.record(record.place))  # or it is gone
         return walk.problem
@@ -178,13 +175,3 @@ class Marking:
             return await self._repository.storage.size(names.pack(pack.kind, pack.pack_id))
         except NotThereError:
             return -1
-
-    def wait_for(self, act: Coroutine[object, object, T]) -> T:
-        return self._thread.wait_for(act)
-
-    def is_done(self, chunk: ChunkId, indexes: frozenset[Place]) -> bool:
-        done = self._done.get(chunk)
-        return done is not None and done <= indexes
-
-    def done(self, chunk: ChunkId, indexes: frozenset[Place]) -> None:
-        self._done[chunk] = indexes

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from checkpoints.format import names, pack as pack_format
+from checkpoints.collecting.tables import read_table
+from checkpoints.format import names
 from checkpoints.format.codec import Codec, decode, encode
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.index import IndexBuilder, name_of_moved, named
-from checkpoints.format.pack import TRAILER_BYTES, PackKind
+from checkpoints.format.pack import PackKind
 from checkpoints.storage.failures import NotThereError, StorageBrokenError
 from checkpoints.storage.storage import Range
 from checkpoints.writing.pack_writer import PackWriter, Uploads
@@ -42,8 +43,6 @@ IN_FLIGHT_MAX = 8
 """Chunks being compressed again: 4 MiB raw each at most."""
 BATCH_BYTES = 256 * 1024 * 1024
 """Of new packs to one index: some ten thousand chunks, and seldom lost by whoever is cut off."""
-TAIL_BYTES = 64 * 1024
-"""Of a pack, in which its table likely is."""
 
 _log = structlog.get_logger()
 
@@ -126,14 +125,7 @@ class Rewriting:
 
     def _needed(self, candidate: Candidate) -> list[PackEntry]:
         """Return the entries of the pack's own table that are needed."""
-        key = names.pack(candidate.kind, candidate.pack_id)
-        wait_for, storage = self._thread.wait_for, self._storage
-        tail = wait_for(storage.get_suffix(key, TAIL_BYTES))
-        trailer = pack_format.parse_trailer(tail[-TRAILER_BYTES:], candidate.pack_id)
-        length = trailer.table_bytes + TRAILER_BYTES
-        if length > len(tail):
-            tail = wait_for(storage.get_suffix(key, length))
-        table = pack_format.parse_table(tail[-length:-TRAILER_BYTES], trailer)
+        table = self._thread.wait_for(read_table(self._storage, candidate.kind, candidate.pack_id))
         needed = {stretch.offset for stretch in self._marks.stretches(candidate.pack_id)}
         found = [entry for entry in table if entry.offset in needed]
         if len(found) < len(needed):

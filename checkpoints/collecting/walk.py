@@ -7,7 +7,8 @@ below it, and all that the record's indexes have counts as needed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, TypeVar
 
 from checkpoints.format.damage import DamagedError
 from checkpoints.tree.long_lists import extents_of
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
 
     from checkpoints.chunk_source import ChunkSource
+    from checkpoints.collecting.interruptible import Interruptible
     from checkpoints.format.ids import ChunkId
     from checkpoints.format.index import Index
     from checkpoints.format.names import Place
@@ -29,23 +31,33 @@ AHEAD_BYTES_MAX = 16 * 1024 * 1024
 """Of the nodes below one, so many are asked for together: a bucket takes its time for each."""
 
 
-class Marker(Protocol):
-    """Who is told what a record needs. All of it is called in the walk's thread."""
+class Marker(ABC):
+    """Who is told what records need. All of it is called in the walks' thread."""
 
+    def __init__(self, thread: Interruptible) -> None:
+        self.thread = thread
+        self._done: dict[ChunkId, frozenset[Place]] = {}
+
+    @abstractmethod
     def mark_chunks(self, chunks: Sequence[ChunkId], indexes: Sequence[Index]) -> ChunkId | None:
         """Take notice of chunks that are needed; return one that is nowhere, if any is."""
 
+    @abstractmethod
     def mark_everything(self, indexes: Sequence[Index]) -> None:
         """Take notice of all that some indexes have: a node can't be read."""
 
     def wait_for(self, act: Coroutine[object, object, T]) -> T:
         """Return what a coroutine returns that the event loop runs."""
+        return self.thread.wait_for(act)
 
     def is_done(self, chunk: ChunkId, indexes: frozenset[Place]) -> bool:
         """Say whether all below a node was found before, by these indexes or some of them."""
+        done = self._done.get(chunk)
+        return done is not None and done <= indexes
 
     def done(self, chunk: ChunkId, indexes: frozenset[Place]) -> None:
         """Take notice that all below a node was found."""
+        self._done[chunk] = indexes
 
 
 class Walk:

@@ -10,6 +10,7 @@
 - `record`     what commits a generation, and what seals a checkpoint
 - `collection` what a collection found without use
 - `mark`       that a pack was found damaged
+- `line`       JSON that says itself whether it is whole
 - `parameters` the repository's own: `format.json`
 - `damage`     what is raised when bytes are not what they should be
 """

@@ -1,16 +1,16 @@
 """What a collection found without use: the next one but some hours ends what it finds so again.
 
-One line of JSON, a newline, the BLAKE3 hash of that line in hexadecimal, a newline.
+One line of JSON and its hash.
 """
 
 from __future__ import annotations
 
 import msgspec
-from blake3 import blake3
 
 from checkpoints.format import names
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import PACK_ID_BYTES, PackId
+from checkpoints.format.line import hashed, line_in
 
 FORMAT = 1
 
@@ -34,15 +34,12 @@ def encode(findings: Findings) -> bytes:
     wire = _Wire(
         packs=sorted(pack_id.hex() for pack_id in findings.packs), indexes=sorted(findings.indexes)
     )
-    line = msgspec.json.encode(wire)
-    return b"%b\n%b\n" % (line, blake3(line).hexdigest().encode())
+    return hashed(msgspec.json.encode(wire))
 
 
 def parse(data: bytes) -> Findings:
     """Return what was found, or raise DamagedError."""
-    line, newline, rest = data.partition(b"\n")
-    if not newline or rest != blake3(line).hexdigest().encode() + b"\n":
-        raise DamagedError("the collection has other content, or was cut off")
+    line = line_in(data, "collection")
     try:
         wire = msgspec.json.decode(line, type=_Wire)
         packs = [bytes.fromhex(digits) for digits in wire.packs]

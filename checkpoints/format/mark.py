@@ -1,6 +1,6 @@
 """What marks a pack as damaged: that it is there is what counts, and which chunks are bad helps.
 
-One line of JSON, a newline, the BLAKE3 hash of that line in hexadecimal, a newline.
+One line of JSON and its hash.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from blake3 import blake3
 
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import CHUNK_ID_BYTES, ChunkId
+from checkpoints.format.line import hashed, line_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,15 +26,12 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True):
 
 def encode(chunks: Iterable[ChunkId]) -> bytes:
     """Return the object's bytes, given the chunks that could not be read."""
-    line = msgspec.json.encode(_Wire(chunks=sorted(chunk.hex() for chunk in chunks)))
-    return b"%b\n%b\n" % (line, blake3(line).hexdigest().encode())
+    return hashed(msgspec.json.encode(_Wire(chunks=sorted(chunk.hex() for chunk in chunks))))
 
 
 def parse(data: bytes) -> frozenset[ChunkId]:
     """Return which chunks could not be read, or raise DamagedError."""
-    line, newline, rest = data.partition(b"\n")
-    if not newline or rest != blake3(line).hexdigest().encode() + b"\n":
-        raise DamagedError("the mark has other content, or was cut off")
+    line = line_in(data, "mark")
     try:
         wire = msgspec.json.decode(line, type=_Wire)
         chunks = frozenset(ChunkId(bytes.fromhex(digits)) for digits in wire.chunks)

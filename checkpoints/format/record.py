@@ -1,6 +1,6 @@
 """What commits a generation, and what seals a checkpoint.
 
-One line of JSON, a newline, the BLAKE3 hash of that line in hexadecimal, a newline. Readers take
+One line of JSON and its hash. Readers take
 whatever fields they know: a later version may add some.
 """
 
@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-from blake3 import blake3
 
 from checkpoints.format.damage import DamagedError
 from checkpoints.format.ids import (
@@ -21,6 +20,7 @@ from checkpoints.format.ids import (
     Generation,
     parse_checkpoint_id,
 )
+from checkpoints.format.line import hashed, line_in
 from checkpoints.format.names import Place
 
 FORMAT = 1
@@ -107,15 +107,12 @@ class Record(_Wire, frozen=True, kw_only=True):
 
 def encode(record: Record) -> bytes:
     """Return the object's bytes."""
-    line = msgspec.json.encode(record)
-    return b"%b\n%b\n" % (line, blake3(line).hexdigest().encode())
+    return hashed(msgspec.json.encode(record))
 
 
 def parse(data: bytes, expected: Place) -> Record:
     """Return the valid record of this place, or raise DamagedError."""
-    line, newline, rest = data.partition(b"\n")
-    if not newline or rest != blake3(line).hexdigest().encode() + b"\n":
-        raise DamagedError("the record has other content, or was cut off")
+    line = line_in(data, "record")
     try:
         record = msgspec.json.decode(line, type=Record)
     except msgspec.MsgspecError as error:

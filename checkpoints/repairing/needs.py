@@ -7,27 +7,24 @@ more because an index was lost; or have been stored again by somebody else.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from checkpoints.chunk_source import ChunkSource
-from checkpoints.collecting.walk import Walk
+from checkpoints.collecting.walk import Marker, Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from checkpoints.collecting.interruptible import Interruptible
     from checkpoints.collecting.listing import ListedPack
     from checkpoints.format.ids import ChunkId, PackId
     from checkpoints.format.index import ChunkPlace, Index
-    from checkpoints.format.names import Place
     from checkpoints.format.record import Record
     from checkpoints.repairing.places import Places
     from checkpoints.repository import Repository
 
-T = TypeVar("T")
 
-
-class Needs:
+class Needs(Marker):
     """Looks at one generation after the other, oldest first."""
 
     def __init__(
@@ -41,6 +38,7 @@ class Needs:
         places: Places,
     ) -> None:
         """`packs` are those that are there, `bad` what of them can't be read."""
+        super().__init__(thread)
         self.found: dict[ChunkId, ChunkPlace] = {}
         """Of the generation that was looked at last."""
         self.is_whole = True
@@ -48,14 +46,12 @@ class Needs:
         self.withheld: set[ChunkId] = set()
         """Of all generations: what is there, but not for them."""
         self._repository = repository
-        self._thread = thread
         self._moved = tuple(moved)
         self._packs = packs
         self._bad = bad
         self._places = places
         self._elsewhere: tuple[Index, ...] = ()
         self._not_for_all = (places.withheld, places.young)
-        self._done: dict[ChunkId, frozenset[Place]] = {}
 
     @property
     def unlisted(self) -> Index:
@@ -76,7 +72,7 @@ class Needs:
             self._repository.moved,
             self._moved,
         )
-        await self._thread.run(Walk(self, record, indexes, source).run)
+        await self.thread.run(Walk(self, record, indexes, source).run)
 
     # ── In the thread: what the walk asks for ────────────────────────────────
 
@@ -111,13 +107,3 @@ class Needs:
             if pack_id in self._packs and chunk not in self._bad.get(pack_id, ()):
                 return True
         return False
-
-    def wait_for(self, act: Coroutine[object, object, T]) -> T:
-        return self._thread.wait_for(act)
-
-    def is_done(self, chunk: ChunkId, indexes: frozenset[Place]) -> bool:
-        done = self._done.get(chunk)
-        return done is not None and done <= indexes
-
-    def done(self, chunk: ChunkId, indexes: frozenset[Place]) -> None:
-        self._done[chunk] = indexes

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from checkpoints.format import names, pack as pack_format
+from checkpoints.collecting.tables import read_table
 from checkpoints.format.damage import DamagedError
-from checkpoints.format.ids import CHUNK_ID_BYTES, ChunkId
-from checkpoints.format.index import Index, IndexBuilder, PackFacts
-from checkpoints.format.pack import ENTRY_BYTES, TRAILER_BYTES
+from checkpoints.format.index import ChunkPlace, Index, IndexBuilder, PackFacts
 from checkpoints.storage.failures import NotThereError, StorageBrokenError
 from common.tasks import side_by_side
 
@@ -27,12 +25,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from checkpoints.collecting.listing import ListedPack
-    from checkpoints.format.ids import PackId
+    from checkpoints.format.ids import ChunkId, PackId
+    from checkpoints.format.pack import PackEntry
     from checkpoints.repository import Repository
 
 READS_AT_ONCE = 8
-TAIL_BYTES = 64 * 1024
-"""Of a pack, in which its table likely is."""
 YOUNG_AGE = timedelta(hours=24)
 """A first write takes hours, and until it ends no index lists its packs."""
 
@@ -83,19 +80,26 @@ async def find_places(
     for start in range(0, len(ordered), READS_AT_ONCE):
         some = ordered[start : start + READS_AT_ONCE]
         for pack_id, table in zip(some, await _tables(repository, packs, some), strict=True):
-            kind, size = packs[pack_id].kind, packs[pack_id].object_bytes
-            whole = _without(table, bad.get(pack_id, ()))
-            if pack_id in owners.shared:
-                to = ["shared"]
-            elif pack_id in owners.running:
-                to = ["withheld"]
-            elif now - packs[pack_id].modified < YOUNG_AGE:
-                to = ["young", "unlisted"]
-            else:
-                to = ["shared", "unlisted"]
-            for name in to:
-                builders[name].add_table(PackFacts(pack_id, kind, size), whole)
+            facts = PackFacts(pack_id, packs[pack_id].kind, packs[pack_id].object_bytes)
+            to = [builders[name] for name in _who(pack_id, owners, now - packs[pack_id].modified)]
+            for entry in table:
+                if entry.chunk_id in bad.get(pack_id, ()):
+                    continue
+                place = ChunkPlace(
+                    facts, entry.offset, entry.stored_bytes, entry.raw_bytes, entry.codec
+                )
+                for builder in to:
+                    builder.add(entry.chunk_id, place)
     return Places(*[await asyncio.to_thread(_made, each) for each in builders.values()])
+
+
+def _who(pack_id: PackId, owners: Owners, age: timedelta) -> tuple[str, ...]:
+    """Return which of the `Places` have what is in a pack."""
+    if pack_id in owners.shared:
+        return ("shared",)
+    if pack_id in owners.running:
+        return ("withheld",)
+    return ("young" if age < YOUNG_AGE else "shared", "unlisted")
 
 
 def _made(builder: IndexBuilder) -> Index:
@@ -104,37 +108,17 @@ def _made(builder: IndexBuilder) -> Index:
 
 async def _tables(
     repository: Repository, packs: Mapping[PackId, ListedPack], some: Sequence[PackId]
-) -> list[bytes]:
-    tables = [b""] * len(some)
+) -> list[Sequence[PackEntry]]:
+    tables: list[Sequence[PackEntry]] = [()] * len(some)
 
     async def read(number: int) -> None:
         pack_id = some[number]
-        key = names.pack(packs[pack_id].kind, pack_id)
         try:
-            tables[number] = await _table(repository, key, pack_id)
+            tables[number] = await read_table(repository.storage, packs[pack_id].kind, pack_id)
         except NotThereError:
             return  # deleted meanwhile
         except (DamagedError, StorageBrokenError) as error:
-            _log.info("checkpoint_table_damaged", key=key, reason=str(error))
+            _log.info("checkpoint_table_damaged", pack=pack_id.hex(), reason=str(error))
 
     await side_by_side(range(len(some)), read, at_once=READS_AT_ONCE)
     return tables
-
-
-async def _table(repository: Repository, key: str, pack_id: PackId) -> bytes:
-    storage = repository.storage
-    tail = await storage.get_suffix(key, TAIL_BYTES)
-    trailer = pack_format.parse_trailer(tail[-TRAILER_BYTES:], pack_id)
-    length = trailer.table_bytes + TRAILER_BYTES
-    if length > len(tail):
-        tail = await storage.get_suffix(key, length)
-    table = bytes(tail[-length:-TRAILER_BYTES])
-    pack_format.parse_table(table, trailer)
-    return table
-
-
-def _without(table: bytes, bad: Collection[ChunkId]) -> bytes:
-    if not bad:
-        return table
-    rows = [table[at : at + ENTRY_BYTES] for at in range(0, len(table), ENTRY_BYTES)]
-    return b"".join([row for row in rows if ChunkId(row[:CHUNK_ID_BYTES]) not in bad])

@@ -13,7 +13,7 @@ from checkpoints.reading.verify import verify
 from checkpoints.repairing.repair import repair
 from checkpoints.writing.sealing import seal
 from tests.support.checkpoint_rig import OTHER, fill, read_back, seen, writer
-from tests.support.collecting_store import AgingStore, Calendar, keys_in, repository_in
+from tests.support.collecting_store import Calendar, keys_in, repository_in
 from tests.support.damaged_store import Left, everything, furnish, move
 
 if TYPE_CHECKING:
@@ -22,21 +22,7 @@ if TYPE_CHECKING:
 
     from checkpoints.format.record import Record
     from checkpoints.repository import Repository
-
-
-@pytest.fixture
-def clock() -> Calendar:
-    return Calendar()
-
-
-@pytest.fixture
-def store(clock: Calendar) -> AgingStore:
-    return AgingStore(clock)
-
-
-@pytest.fixture
-async def found(store: AgingStore, clock: Calendar) -> Repository:
-    return await repository_in(store, clock)
+    from tests.support.collecting_store import AgingStore
 
 
 async def test_what_is_whole_needs_nothing(found: Repository, store: AgingStore) -> None:
