@@ -13,9 +13,6 @@ import os
 import re
 from pathlib import Path
 
-IMAGE = "studios-volume.btrfs"
-"""The volume's image, by the agent."""
-
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _DELETED = " (deleted)"
 _MOUNT_POINT = 4  # the fifth field, see proc_pid_mountinfo(5)
@@ -58,8 +55,9 @@ def _check_unused(folder: Path) -> None:
     real = os.path.realpath(folder)
     if mounted := mounts_below(real, Path("/proc/self/mountinfo").read_bytes()):
         raise CannotDeleteError(f"{mounted[0]} is mounted: unmount it, then the folder goes.")
-    if device := loop_device_of(f"{real}/{IMAGE}"):
-        raise CannotDeleteError(f"The session's volume is still attached to /dev/{device}.")
+    if attached := attached_below(real):
+        path, device = attached
+        raise CannotDeleteError(f"{path} is still attached to /dev/{device}.")
 
 
 def mounts_below(folder: str, mountinfo: bytes) -> list[str]:
@@ -72,8 +70,8 @@ def mounts_below(folder: str, mountinfo: bytes) -> list[str]:
     return [os.fsdecode(p) for p in points if p == own or p.startswith(own + b"/")]
 
 
-def loop_device_of(image: str, sysfs: Path = Path("/sys/block")) -> str | None:
-    """Return the name of the loop device that the image is attached to, if any.
+def attached_below(folder: str, sysfs: Path = Path("/sys/block")) -> tuple[str, str] | None:
+    """Return a file below `folder` that a loop device is bound to, and the device's name, if any.
 
     A killed agent's mount goes with the last process of its namespace, and the device with it.
     """
@@ -82,6 +80,6 @@ def loop_device_of(image: str, sysfs: Path = Path("/sys/block")) -> str | None:
             path = os.fsdecode(backing_file.read_bytes()).rstrip("\n")
         except OSError:  # it was unbound meanwhile
             continue
-        if path.removesuffix(_DELETED) == image:
-            return backing_file.parent.parent.name
+        if path.startswith(f"{folder}/"):
+            return path.removesuffix(_DELETED), backing_file.parent.parent.name
     return None

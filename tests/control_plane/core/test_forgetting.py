@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.volume.btrfs import IMAGE_NAME as IMAGE
 from control_plane.engines.engine import EngineUnavailableError
-from control_plane.engines.session_folder import IMAGE, loop_device_of, mounts_below
+from control_plane.engines.session_folder import attached_below, mounts_below
 from tests.control_plane.core.engine_contract import SESSION
 
 if TYPE_CHECKING:
@@ -143,14 +144,13 @@ def test_mounts_are_found_by_whole_names() -> None:
     assert mounts_below("/s/my", b"\n".join(lines)) == ["/s/my"]
 
 
-def test_a_device_is_found_by_the_file_that_it_has(tmp_path: Path) -> None:
-    for number, path in enumerate(
-        ["/elsewhere", f"{tmp_path}/image", f"{tmp_path}/gone (deleted)"]
-    ):
+@pytest.mark.parametrize("name", ["image", "restored/image", "gone (deleted)"])
+def test_a_device_is_found_by_the_file_that_it_has(tmp_path: Path, name: str) -> None:
+    for number, path in enumerate(["/elsewhere", "/s/mine2/image", f"/s/mine/{name}"]):
         loop = tmp_path / f"loop{number}" / "loop"
         loop.mkdir(parents=True)
         (loop / "backing_file").write_text(path + "\n")
     (tmp_path / "loop7").mkdir()  # not bound
-    assert loop_device_of(f"{tmp_path}/image", tmp_path) == "loop1"
-    assert loop_device_of(f"{tmp_path}/gone", tmp_path) == "loop2"
-    assert loop_device_of(f"{tmp_path}/else", tmp_path) is None
+    found = f"/s/mine/{name}".removesuffix(" (deleted)")
+    assert attached_below("/s/mine", tmp_path) == (found, "loop2")
+    assert attached_below("/s/other", tmp_path) is None
