@@ -44,6 +44,8 @@ class Owners:
     """By indexes that everybody may use, or that a collection wrote."""
     running: Collection[PackId]
     """By those of checkpoints that are being written."""
+    is_complete: bool
+    """Or one of these can't be read, and its packs seem to be nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ def _who(pack_id: PackId, owners: Owners, age: timedelta) -> tuple[str, ...]:
         return ("shared",)
     if pack_id in owners.running:
         return ("withheld",)
-    return ("young" if age < YOUNG_AGE else "shared", "unlisted")
+    is_old = owners.is_complete and age >= YOUNG_AGE
+    return ("shared" if is_old else "young", "unlisted")
 
 
 def _made(builder: IndexBuilder) -> Index:

@@ -169,7 +169,9 @@ class _Repair:
                 continue
             to = by_running if place.checkpoint_id in running else shared
             to.update(pack.pack_id for pack in index.packs)
-        return Owners(shared, by_running)
+        damaged = [names.parse_index(damage.key) for damage in self._verified.damages]
+        is_complete = not any(place and place.checkpoint_id in running for place in damaged)
+        return Owners(shared, by_running, is_complete)
 
     async def _running(self) -> set[CheckpointId]:
         """Return checkpoints that somebody may be writing to, those without records aside."""

@@ -173,15 +173,18 @@ async def test_a_damaged_list_of_moved_chunks_is_made_anew(
     assert not await collect_is_blocked(fresh)
 
 
+@pytest.mark.parametrize("damage", ["none", "flip", "missing"])
 async def test_what_a_running_writer_may_delete_is_told_to_nobody(
-    found: Repository, store: AgingStore, clock: Calendar, tmp_path: Path
+    found: Repository, store: AgingStore, clock: Calendar, tmp_path: Path, damage: str
 ) -> None:
     """Others would rely on it; once the checkpoint is sealed, they may."""
     fill(tmp_path, 1)
     first = await (await writer(found)).write(tmp_path, final=True)
     await spoil_pack(found, store, first, PackKind.DATA)
     await repair(found)
-    await (await writer(found, OTHER)).write(tmp_path)
+    other = await (await writer(found, OTHER)).write(tmp_path)
+    if damage != "none":
+        await spoil(store, names.index(other.place), damage)
     clock.pass_by(hours=48)
     done = await repair(found)
     assert (done.found_chunks, done.withheld_chunks) == (0, 1)
