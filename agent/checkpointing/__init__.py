@@ -13,6 +13,7 @@
 - `layer`       what was restored, as a layer over the image
 - `beginning`   what a run begins with
 - `captures`    its volume, saved again and again, and a last time
+- `capture`     one time
 - `schedule`    when that is due (pure)
 - `changes`     what changed since a volume was saved
 - `image`       what a session's root is made from
