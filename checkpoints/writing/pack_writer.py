@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from checkpoints.format.ids import ChunkId, Generation
     from checkpoints.storage.storage import Storage
 
-UPLOADS_MAX = 3
-"""Packs under way: 8 to 12 MiB each, and once more where a store copies them."""
+UPLOADS_MAX = 6
+"""Packs under way: 8 to 12 MiB each. Buckets take some 80 MB/s from each connection; with six, a
+first write waits for the processors and no more for them."""
 
 
 class StoppedError(Exception):
