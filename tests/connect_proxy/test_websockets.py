@@ -274,5 +274,6 @@ async def test_a_thousand_reconnects_leave_nothing_behind(tmp_path: Path) -> Non
                 )
         first, last = counts
         assert last[1] == first[1] == 0
-        assert last == first
+        assert last[0] <= first[0], "a busy machine may not have closed all of the first ones yet"
+        assert last[1:] == first[1:]
         assert rig.agents[0].activity.status().open_websockets == 0
