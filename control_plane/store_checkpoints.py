@@ -95,9 +95,7 @@ class CheckpointTable:
         if not ids:
             return {}
         under_way = _studios.c.status.in_(ACTIVE) & (_table.c.run_number == _studios.c.run_number)
-        place = sa.func.row_number().over(
-            partition_by=_table.c.session_id, order_by=(under_way.desc(), *_NEWEST)
-        )
+        place = sa.func.row_number().over(partition_by=_table.c.session_id, order_by=_NEWEST)
         ranked = (
             sa.select(_table.c.id, place.label("place"))
             .join(_studios, _studios.c.session_id == _table.c.session_id)

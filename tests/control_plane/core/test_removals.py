@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from control_plane.model import DEFAULT_COMPUTE_ENV
@@ -120,6 +121,19 @@ async def test_a_studios_end_takes_nothing_from_those_added_from_it(plane: Plane
     await stop(plane, new)
     await plane.service.start(plane.admin, new.session_id)
     assert (await newest(plane, new)).parent_id == opened.id
+
+
+async def test_a_run_that_has_committed_nothing_keeps_what_it_began_with(plane: Plane) -> None:
+    studio = await saved(plane)
+    needed = await newest(plane, studio)
+    await plane.service.start(plane.admin, studio.session_id)
+    gone = msgspec.structs.replace(needed, deleted_at=plane.clock.now())
+    async with plane.service.core.store.write() as transaction:  # as nobody may
+        await transaction.checkpoints.save(gone, before=needed)
+    assert await to_delete(plane) == []
+    await plane.run_until(studio, "running")
+    await save(plane, studio)
+    assert await to_delete(plane) == [needed.storage_id]
 
 
 async def test_a_studio_that_goes_unstarted_holds_on_to_nothing(plane: Plane) -> None:
