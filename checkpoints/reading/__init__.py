@@ -5,6 +5,7 @@
 Into a folder:
 - `restore`     a generation, complete
 - `making`      names, in the order of the tree
+- `deletions`   which of them hide something, and are made (pure)
 - `spans`       which chunks are read together (pure)
 - `contents`    content of files, as it comes
 - `survivors`   what is left of a damaged tree

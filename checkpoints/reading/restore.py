@@ -22,6 +22,7 @@ from checkpoints.format import names
 from checkpoints.format.damage import DamagedError
 from checkpoints.reading.attributes import drop_access_rules
 from checkpoints.reading.contents import Contents
+from checkpoints.reading.deletions import Deletions
 from checkpoints.reading.failures import IsLinkError, NotEmptyError, naming
 from checkpoints.reading.folders import OPEN_FLAGS, Folders
 from checkpoints.reading.making import File, Names, complete_folder, unknown_folder
@@ -61,6 +62,8 @@ FIRST_BATCH_PIECES = 128
 FOLDERS_MAX = 50_000
 """Whose entries are kept until they are completed: 20 MB. Of more the tree is read once again."""
 
+_ASKED = {Kind.DELETION, Kind.FOLDER}  # by `Deletions`
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:
@@ -70,6 +73,8 @@ class Restored:
     file_bytes: int
     damages: tuple[Loss, ...]
     """What is not there, and why: ascending by path."""
+    left_out: int = 0
+    """Deletions that would hide nothing."""
 
 
 async def restore(
@@ -79,6 +84,7 @@ async def restore(
     *,
     keep_going: bool = False,
     into_existing: bool = False,
+    hides: Callable[[bytes], bool] | None = None,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> Restored:
     """Make a generation in a folder, in upper form: a deletion is a device 0:0.
@@ -86,6 +92,8 @@ async def restore(
     Raises RestoreError; NotEmptyError before anything is done, unless it may be `into_existing`.
     What is damaged is a DamagedError; or, to `keep_going`, left out, and folders of which only is
     known that something is in them are this process's. `report` is called often, and must be quick.
+    If `hides` says whether what lies below shows a path, a deletion of what doesn't show is left
+    out; it is called in a thread.
     """
     source = await repository.chunks(record)
     tree = repository.tree(record, source)
@@ -101,6 +109,7 @@ async def restore(
                 naming,
                 filling,
                 keep_going=keep_going,
+                deletions=Deletions(hides),
                 report=report,
             ).run()
     finally:
@@ -132,6 +141,7 @@ class _Restoration:
         filling: Threads,
         *,
         keep_going: bool,
+        deletions: Deletions,
         report: Callable[[Progress], None],
     ) -> None:
         self._tree = tree
@@ -139,6 +149,7 @@ class _Restoration:
         self._storage = storage
         self._root_fd = root_fd
         self._keep_going = keep_going
+        self._deletions = deletions
         self._report = report
         self._contents = Contents(root_fd)
         self._naming = naming
@@ -170,7 +181,8 @@ class _Restoration:
         await self._naming.run(self._complete_folders)
         files = [Loss(path=path, reason=why) for path, why in self._contents.damages.items()]
         damages = tuple(sorted((*self._lost, *files), key=lambda loss: loss.path))
-        return Restored(self._entries, self._file_bytes, damages)
+        left_out = self._deletions.left_out
+        return Restored(self._entries - left_out, self._file_bytes, damages, left_out)
 
     async def _next(self, batches: Iterator[list[Span]]) -> list[Span] | None:
         """Make more names, while what is to be read of those before is under way."""
@@ -234,8 +246,10 @@ class _Restoration:
 
     def _pieces(self, made: Names, folders: Folders) -> Iterator[Piece]:
         for key, entry in self._walk(self._lost.append):
-            file = made.make(key, entry)
             self._entries += 1
+            if entry.kind in _ASKED and not self._deletions.are_made(key, entry):
+                continue
+            file = made.make(key, entry)
             if entry.kind is Kind.FOLDER:
                 self._remember(key, entry)
             if file is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.checkpointing.process import SaverProcess
@@ -12,7 +13,6 @@ from common.session_spec import WorkDirectory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
 CHECKPOINT = "00000000000000c1"
 OTHER = "00000000000000c2"
@@ -58,5 +58,12 @@ def is_alive(pid: int) -> bool:
 
 def objects(where: WorkDirectory) -> int:
     """Return how many files the store has, complete or not."""
-    root = where.url.removeprefix("file://")
-    return sum(len(files) for _, _, files in os.walk(root))
+    return sum(len(files) for _, _, files in os.walk(repository_of(where)))
+
+
+def repository_of(where: WorkDirectory) -> Path:
+    return Path(where.url.removeprefix("file://")) / ".studios/checkpoints"
+
+
+def record_of(where: WorkDirectory, generation: int) -> Path:
+    return repository_of(where) / f"checkpoints/{CHECKPOINT}/{generation:010d}"

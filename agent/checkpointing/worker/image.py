@@ -7,6 +7,7 @@ deletion is only made where it hides something.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -26,7 +27,18 @@ class Image:
         self._found: list[bytes] = []
 
     def has(self, path: bytes) -> bool:
-        """Return whether all of these layers together, without any above, show a name there."""
+        """Return whether all of these layers together, without any above, show a name there.
+
+        Raises OSError. Of a path that is too long to be asked for it is assumed.
+        """
+        try:
+            return self._has(path)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return True
+
+    def _has(self, path: bytes) -> bool:
         folder, _, name = path.rpartition(b"/")
         if folder != self._folder:  # those of one folder come one after the other
             self._found = self._merged(folder)

@@ -15,6 +15,7 @@ from agent.checkpointing.facts import (
     Swept,
 )
 from agent.checkpointing.orders import RestoreUnderway, SaveUnderway
+from agent.checkpointing.worker.image import Image
 from checkpoints.collecting.sweeping import Sweeper
 from checkpoints.format.damage import DamagedError, DamagedObjectError
 from checkpoints.format.ids import Generation, parse_checkpoint_id
@@ -141,8 +142,9 @@ class Work:
             progress = RestoreProgress(entries=done.entries, file_bytes=done.file_bytes)
             say(RestoreUnderway(progress=progress))
 
-        done = await restore(repository, record, Path(folder), report=report)
-        return Restored(entries=done.entries, file_bytes=done.file_bytes)
+        hides = Image(over).has
+        done = await restore(repository, record, Path(folder), hides=hides, report=report)
+        return Restored(entries=done.entries, file_bytes=done.file_bytes, left_out=done.left_out)
 
     async def _opened(self, *, create: bool = False) -> Repository:
         if self._repository is None:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import subprocess
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from checkpoints.format.ids import CheckpointId
-from checkpoints.reading.restore import restore
 from checkpoints.tree.entry import Kind
 from checkpoints.writing.writer import Writer
 from tests.support.checkpoint_rig import (
-    GONE,
     Thing,
     read_back,
     repository,
@@ -25,16 +21,15 @@ from tests.support.checkpoint_rig import (
     writer,
 )
 from tests.support.growing_folder import GrowingFolder, GrowingVolume
+from tests.support.session_layers import GrowingRoot, alike, overlay, restored_over
 from tests.support.trees import small_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from checkpoints.format.record import Record
     from checkpoints.repository import Repository
-
-OVERLAY_OPTIONS = "redirect_dir=off,metacopy=off,index=off,nfs_export=off,xino=off"
-"""As sessions have them."""
 
 
 def shown(volume: Mapping[bytes, Thing], base: Mapping[bytes, Thing]) -> dict[bytes, Thing]:
@@ -117,31 +112,6 @@ class _Session:
             yield
 
 
-@contextmanager
-def overlay(
-    root: Path, lowers: list[Path], upper: Path | None = None, work: Path | None = None
-) -> Iterator[None]:
-    layers = ":".join(str(lower) for lower in lowers if lower.exists())
-    options = f"{OVERLAY_OPTIONS},lowerdir={layers}"
-    if upper is not None:
-        options += f",upperdir={upper},workdir={work}"
-    subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", root], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", root], check=True)
-
-
-class _GrowingRoot(GrowingFolder):
-    """Through an overlay: folders of the layers below can't be renamed."""
-
-    def _rename(self) -> None:
-        try:
-            super()._rename()
-        except OSError:
-            return
-
-
 class _Touched:
     """Which inodes of a volume were touched since it was last asked, as its file system knows."""
 
@@ -188,7 +158,7 @@ async def test_what_a_session_shows_is_what_its_checkpoint_shows(tmp_path: Path,
         by_comparing = await continuing(found, parent, 10 * run + 1)
         touched = _Touched(session.upper)
         with session.mounted():
-            root = _GrowingRoot(session.root, rng)
+            root = GrowingRoot(session.root, rng)
             for step in range(3):
                 history = [root.change() for _ in range(20)]
                 is_last = step == 2
@@ -199,43 +169,10 @@ async def test_what_a_session_shows_is_what_its_checkpoint_shows(tmp_path: Path,
                 await restored_over(image, found, record, restored)
                 (check := tmp_path / f"check{run}{step}").mkdir()
                 with overlay(check, [restored, image]):
-                    assert _alike(seen(check)) == _alike(seen(session.root)), history
+                    assert alike(seen(check)) == alike(seen(session.root)), history
                 shutil.rmtree(restored)
                 parent = record
                 assert record.volume == run
-
-
-async def restored_over(image: Path, found: Repository, record: Record, folder: Path) -> None:
-    """Restore a generation as a layer over an image, without deletions that hide nothing.
-
-    Where only one layer has a folder, the kernel lists its names as they are, deletions, too.
-    """
-    await restore(found, record, folder)
-    for path, thing in seen(folder).items():
-        relative = os.fsdecode(path)
-        if thing == GONE and not _has(image, folder, relative):
-            above = (folder / relative).parent
-            status = above.lstat()
-            (folder / relative).unlink()
-            os.utime(above, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def _has(image: Path, folder: Path, path: str) -> bool:
-    """Return whether the image's name would show, if the layer over it had no deletion there."""
-    for above in Path(path).parents[:-1]:
-        if "trusted.overlay.opaque" in os.listxattr(folder / above):
-            return False
-        if (image / above).is_symlink() or not (image / above).is_dir():
-            return False
-    return os.path.lexists(image / path)
-
-
-def _alike(things: dict[bytes, Thing]) -> dict[bytes, Thing]:
-    """A file of a lower layer keeps its number of names when one of them was copied up."""
-    return {
-        path: thing._replace(names=thing.names if len(thing.names) > 1 else ())
-        for path, thing in things.items()
-    }
 
 
 async def continuing(found: Repository, parent: Record | None, number: int) -> Writer:
