@@ -6,9 +6,10 @@ changes it, and only forwards: reports get lost, repeated and overtaken, while g
 states only grow, so whatever is behind what is known is old news.
 
 A run that ended before anything was saved leaves it `empty`, and the next start removes it: unless
-the run's agent was heard. Then there may be files in the run's volume, which the next run saves
-under this very checkpoint (`StatusReport.earlier_checkpoint`), so it is kept for one run more. A
-checkpoint that is unknown all the same is made of the report: see `run_checkpoints`.
+the run's agent was heard. Then there may be files in the run's volume, which a later run saves
+under this very checkpoint before anything of its own (`StatusReport.earlier_checkpoint`). So it is
+kept, and can't be deleted, until a later one holds something. A checkpoint that is unknown all the
+same is made of the report: see `run_checkpoints`.
 """
 
 from __future__ import annotations
@@ -69,14 +70,21 @@ def is_news(before: Checkpoint, after: Checkpoint) -> bool:
 
 
 def leftovers(
-    unsaved: Iterable[Checkpoint], *, opening: RunNumber, heard: bool
+    unsaved: Iterable[Checkpoint], newest: Checkpoint | None, *, opening: RunNumber, heard: bool
 ) -> list[Checkpoint]:
     """Name those of a Studio's checkpoints without a generation that go as run `opening` begins.
 
-    `heard`: whether the agent of the run before it ever reported.
+    `newest` is the newest that holds something; `heard`: whether the agent of the run before
+    `opening` ever reported.
     """
-    kept = opening - 1 if heard else opening
-    return [one for one in unsaved if one.run_number < kept]
+    unheard = None if heard else opening - 1
+    return [one for one in unsaved if one.run_number == unheard or not may_be_saved(one, newest)]
+
+
+def may_be_saved(checkpoint: Checkpoint, newest: Checkpoint | None) -> bool:
+    """Whether a later run may find files that belong to a checkpoint which holds nothing yet."""
+    is_newest = newest is None or newest.run_number < checkpoint.run_number
+    return checkpoint.generation == 0 and is_newest
 
 
 def is_being_written(checkpoint: Checkpoint, studio: Studio) -> bool:

@@ -48,10 +48,11 @@ async def open_checkpoint(
     """
     table = changes.transaction.checkpoints
     unsaved = await table.unsaved(studio.session_id)
-    for leftover in leftovers(unsaved, opening=studio.run_number, heard=heard):
+    newest = await table.newest_saved(studio.session_id)
+    for leftover in leftovers(unsaved, newest, opening=studio.run_number, heard=heard):
         await table.remove(leftover.id)
     opened = await _new(changes.transaction, studio, studio.run_number, author=author, now=now)
-    parent = await _parent(changes.transaction, studio)
+    parent = newest or await _initial(changes.transaction, studio)
     if parent is not None:
         opened = msgspec.structs.replace(
             opened,
@@ -76,10 +77,9 @@ async def checkpoint_spec(transaction: Transaction, studio: Studio) -> Checkpoin
     )
 
 
-async def _parent(transaction: Transaction, studio: Studio) -> Checkpoint | None:
-    own = await transaction.checkpoints.newest_saved(studio.session_id)
-    if own is not None or studio.parent_checkpoint is None:
-        return own
+async def _initial(transaction: Transaction, studio: Studio) -> Checkpoint | None:
+    if studio.parent_checkpoint is None:
+        return None
     initial = await transaction.checkpoints.behind(studio.parent_checkpoint.checkpoint_id)
     if initial is None:  # never begin with nothing where there should be files
         raise ConflictError(

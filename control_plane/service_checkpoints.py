@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from control_plane.access import Action
-from control_plane.checkpoint_life import is_being_written
+from control_plane.checkpoint_life import is_being_written, may_be_saved
 from control_plane.checkpoint_names import problems_of_checkpoint_name, spelled
 from control_plane.checkpoint_search import parse_search
 from control_plane.core import advance, find_studio
@@ -200,6 +200,11 @@ async def _require_unneeded(
         raise ConflictError(
             "The Studio’s next session begins with this checkpoint: once that has saved a newer "
             "one this can go, or delete the Studio if you need none of it."
+        )
+    if may_be_saved(checkpoint, newest):
+        raise ConflictError(
+            "The Studio’s next session may find files that belong to this checkpoint: it goes by "
+            "itself, or can be deleted, once a later one holds something."
         )
     if names := await table.sessions_on(checkpoint.id):
         raise ConflictError(

@@ -119,13 +119,18 @@ def test_a_little_later_is_no_news_but_all_else_is() -> None:
 
 
 def test_unsaved_ones_go_with_the_next_start_unless_their_agent_was_heard() -> None:
-    unsaved = [checkpoint(run_number=RunNumber(run)) for run in (1, 2, 3)]
+    unsaved = [checkpoint(run_number=RunNumber(run)) for run in (1, 3)]
 
-    def left(*, heard: bool) -> list[int]:
-        return [one.run_number for one in leftovers(unsaved, opening=RunNumber(4), heard=heard)]
+    def left(newest: int, *, heard: bool) -> list[int]:
+        saved = checkpoint(run_number=RunNumber(newest), generation=1) if newest else None
+        found = leftovers(unsaved, saved, opening=RunNumber(4), heard=heard)
+        return [one.run_number for one in found]
 
-    assert left(heard=False) == [1, 2, 3]
-    assert left(heard=True) == [1, 2]
+    assert left(0, heard=True) == []
+    assert left(0, heard=False) == [3]
+    assert left(2, heard=True) == [1]  # what there was of it the second run has saved
+    assert left(2, heard=False) == [1, 3]
+    assert left(3, heard=True) == left(3, heard=False) == [1, 3]
 
 
 @pytest.mark.parametrize(

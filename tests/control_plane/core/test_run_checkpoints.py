@@ -117,7 +117,9 @@ async def test_a_start_that_saved_nothing_leaves_nothing_behind(plane: Plane) ->
     assert len(numbers) == 4  # a number never means another checkpoint
 
 
-async def test_one_whose_agent_was_heard_is_kept_for_a_run_more(plane: Plane) -> None:
+async def test_one_whose_agent_was_heard_is_kept_until_a_later_one_holds_something(
+    plane: Plane,
+) -> None:
     studio = await plane.running()  # heard, but nothing saved: its volume may hold files
     await crash(plane, studio)
     first = await newest(plane, studio)
@@ -139,7 +141,11 @@ async def test_one_whose_agent_was_heard_is_kept_for_a_run_more(plane: Plane) ->
     await plane.service.stop(plane.admin, studio.session_id)
     await plane.run_until(studio, "stopped")
     await start(plane, studio)
-    assert [one.run_number for one in await listed(plane, studio)] == [5, 4, 2, 1]
+    assert [one.run_number for one in await listed(plane, studio)] == [5, 4, 3, 2, 1]
+    await save(plane, studio)
+    await stop(plane, studio)
+    await start(plane, studio)
+    assert [one.run_number for one in await listed(plane, studio)] == [6, 5, 2, 1]
 
 
 # ── What agents say ──────────────────────────────────────────────────────────

@@ -195,19 +195,39 @@ async def test_a_name_is_free_once_its_checkpoint_is_deleted(plane: Plane) -> No
 
 
 async def test_an_agent_does_not_bring_back_what_was_deleted(plane: Plane) -> None:
+    studio, first = await stopped(plane)
+    await plane.service.start(plane.admin, studio.session_id)
+    await plane.run_until(studio, "running")
+    await save(plane, studio)
+    await stop(plane, studio)
+    await plane.service.delete_checkpoint(plane.admin, studio.session_id, first.id)
+    await plane.service.start(plane.admin, studio.session_id)
+    await plane.run_until(studio, "running")
+    await say(plane, studio, 3, None, status_of(first.storage_id, 30))
+    assert first.id not in {one.id for one in await listed(plane, studio)}
+    async with plane.service.core.store.read() as transaction:
+        deleted = await transaction.checkpoints.known_as(first.storage_id)
+        assert deleted is not None
+        assert deleted.generation == first.generation
+
+
+async def test_what_a_later_session_may_find_files_of_is_not_deleted(plane: Plane) -> None:
     studio = await plane.running()
     await plane.service.stop(plane.admin, studio.session_id)
     await plane.run_until(studio, "stopped")
-    empty = await newest(plane, studio)
-    await plane.service.delete_checkpoint(plane.admin, studio.session_id, empty.id)
+    unsaved = await newest(plane, studio)
+
+    async def delete() -> None:
+        await plane.service.delete_checkpoint(plane.admin, studio.session_id, unsaved.id)
+
+    with pytest.raises(ConflictError, match="may find files"):
+        await delete()
     await plane.service.start(plane.admin, studio.session_id)
     await plane.run_until(studio, "running")
-    await say(plane, studio, 2, None, status_of(empty.storage_id, 3))
-    assert empty.id not in {one.id for one in await listed(plane, studio)}
-    async with plane.service.core.store.read() as transaction:
-        deleted = await transaction.checkpoints.known_as(empty.storage_id)
-        assert deleted is not None
-        assert deleted.generation == 0
+    with pytest.raises(ConflictError, match="may find files"):
+        await delete()
+    await save(plane, studio)
+    await delete()
 
 
 # ── Who may ──────────────────────────────────────────────────────────────────
