@@ -84,50 +84,53 @@ def changed(snapshot: Path, since: Point, *, paths_max: int = PATHS_MAX) -> Chan
         point, container = facts_of(fd)
         _require_later(point, since)
         _refuse_inner_subvolumes(fd, container)
-        touched = _Touched(paths_max)
-        touched.read(fd, since.generation)
-        return Changes(paths=touched.paths(Names(fd, point.line.upper)), point=point)
+        touched = _Touched(fd, point.line.upper, paths_max)
+        touched.read(since.generation)
+        return Changes(paths=tuple(touched.paths), point=point)
 
 
 class _Touched:
-    """The inodes that were touched, with their names."""
+    """The inodes that were touched, one after the other, and the paths that they come to.
 
-    def __init__(self, paths_max: int) -> None:
+    Nothing is kept of an inode but its paths: a collection of garbage stops all threads for as long
+    as it takes to look at every object that refers to others.
+    """
+
+    def __init__(self, fd: int, upper: int, paths_max: int) -> None:
+        self.paths: list[bytes] = []
+        self._fd = fd
+        self._names = Names(fd, upper)
         self._paths_max = paths_max
-        self._counts: dict[int, int] = {}
-        self._names: dict[int, list[Name]] = {}
         self._found = 0
 
-    def read(self, fd: int, since: int) -> None:
+    def read(self, since: int) -> None:
         """Take all from the leaves written since. An inode comes before its names."""
-        search = TreeSearch(fd, SAME_TREE, buffer_bytes=SCAN_BYTES)
+        search = TreeSearch(self._fd, SAME_TREE, buffer_bytes=SCAN_BYTES)
         first, last = Key(_NUMBER_MIN), Key(_NUMBER_MAX, KIND_MAX, NUMBER_MAX)
-        counts, names = self._counts, self._names
+        touched, count = 0, 0
+        names: list[Name] = []
         for number, kind, offset, data in search.items(first, last, _KINDS, since=since):
             if kind == INODE_ITEM:
+                self._take(touched, count, names)
                 inode = inode_of(data)
-                if inode.transaction > since:
-                    counts[number] = inode.names
-                    self._count(inode.names)
-            elif number in counts:
-                names.setdefault(number, []).extend(names_of(kind, offset, data))
+                touched, count = number, inode.names if inode.transaction > since else 0
+                names = []
+            elif number == touched:
+                names.extend(names_of(kind, offset, data))
+        self._take(touched, count, names)
 
-    def paths(self, names: Names) -> tuple[bytes, ...]:
-        """Return their paths."""
-        found: list[bytes] = []
-        for number, count in self._counts.items():
-            known = self._names.get(number, ())
-            if len(known) != count:  # the others are in leaves that were not written anew
-                known = names.all_of(number, count)
-            found.extend(names.paths(number, known))
-        return tuple(found)
-
-    def _count(self, names: int) -> None:
-        self._found += names
+    def _take(self, number: int, count: int, names: list[Name]) -> None:
+        """Take an inode of which so many names must be found, and some were. Of none, nothing."""
+        if not count:
+            return
+        self._found += count
         if self._found > self._paths_max:
             raise ChangesUnknownError(
                 f"more than {self._paths_max} paths changed: all are compared, which is as quick"
             )
+        if len(names) != count:  # the others are in leaves that were not written anew
+            names = self._names.all_of(number, count)
+        self.paths.extend(self._names.paths(number, names))
 
 
 def _require_later(point: Point, since: Point) -> None:
