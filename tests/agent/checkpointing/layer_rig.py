@@ -42,8 +42,8 @@ def assert_nothing_is_left(host: Path) -> None:
     wait_for(lambda: not loop_devices(host), "the end of all loop devices")
 
 
-def much(files: Path) -> None:
-    """Make it something that takes a while, and little room in the store."""
+def much(files: Path, number: int = 4) -> None:
+    """Make files of 24 MB each that take a while, and little room in the store."""
     block = random.Random(2).randbytes(MB)
-    for number in range(8):
-        (files / f"much{number}").write_bytes(block * 24)
+    for each in range(number):
+        (files / f"much{each}").write_bytes(block * 24)

@@ -25,19 +25,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.parametrize(
+    ("others_mb", "room"), [(150, "0.205"), (60, "0.293")], ids=["at once", "while it is filled"]
+)
 async def test_a_full_disk_of_the_host_is_told_with_how_much_it_takes(
-    tmp_path: Path, host: Path, files: Path
+    tmp_path: Path, host: Path, files: Path, others_mb: int, room: str
 ) -> None:
-    much(files)
+    much(files, 13)
     async with saving(work_directory(tmp_path)) as saver:
         saved = await saved_of(saver, files)
-        with small_disk(host, size_bytes=300 * MB) as disk:
+        with small_disk(host, size_bytes=360 * MB) as disk:
             layer = restored_layer(host)
-            (host / "others").write_bytes(bytes(180 * MB))
+            (host / "others").write_bytes(bytes(others_mb * MB))
             with pytest.raises(NoRoomError) as too_small:
                 await layer.make(saver, saved, over=[])
-            assert "need about 0.4" in str(too_small.value)
-            assert f"at {host}/restored" in str(too_small.value)
+            assert "need about 0.557 GB" in str(too_small.value)
+            assert f"at {host}/restored, and {room} GB" in str(too_small.value)
             assert_nothing_is_left(host)
             disk.free()
             assert seen(await layer.make(saver, saved, over=[])) == seen(files)
@@ -63,8 +66,7 @@ async def test_what_the_guess_lacks_it_grows_by(
     tmp_path: Path, host: Path, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layer_module, "BEGINNING_BYTES", 0)
-    much(files)
-    much(files / "etc")
+    much(files, 13)
     async with saving(work_directory(tmp_path)) as saver:
         saved = await saved_of(saver, files)
         layer = restored_layer(host)
