@@ -6,6 +6,10 @@
 Each step is harmless to repeat, so an agent that is killed at any point begins again from the top.
 What is left of an earlier run can be newer than the parent that the control plane knows; then the
 run goes on from there. What can't be saved is kept under another name, which the status tells.
+
+The earlier run's note stays until this run's own replaces it: once the volume has been saved and
+removed, nothing else on earth knows of that generation if the agent is killed before its report.
+This run's own note is believed as to what its volume lies over, rather than the control plane.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from agent.checkpointing.volume_note import (
     VolumeNote,
     put_aside,
     read_note,
-    remove_volume,
+    remove_image,
     write_note,
 )
 from agent.volume.attachment import ACTIVE
@@ -112,14 +116,18 @@ class Beginner:
         """Do it. Raise SaverError, VolumeError, NoteUnreadableError or OSError."""
         note = await asyncio.to_thread(read_note, self._place.folder)
         left, earlier = None, None
-        is_left = await asyncio.to_thread(self._place.volume_image.exists)
+        has_volume = await asyncio.to_thread(self._place.volume_image.exists)
         goes_on = note is not None and note.checkpoint_id == self._spec.id
-        if is_left and not goes_on:
-            left = await self._save_left(note)
+        if note is not None and goes_on:
+            parent = await self._base(note)
+        else:
+            if has_volume:
+                note = note or await self._noted()
+                left = await self._save_left(note)
+            elif note is not None:
+                left = await self._saved_before(note)
             earlier = self._status(left, note) if left is not None else None
-        parent = await self._parent(left, note)
-        if is_left and goes_on and note is not None:
-            parent = await self._with_root(parent, note.base_root)
+            parent = await self._parent(left, note)
         layer = None
         if parent is not None and parent.entries:
             parent, layer = await self._restore(parent, may_fall_back=not goes_on)
@@ -129,6 +137,8 @@ class Beginner:
                 self._spec.id, run_number=self._run_number, image=self._image, parent=parent
             )
         )
+        if not (goes_on and has_volume) and first is not None:
+            _check_volume(first, parent)
         new = VolumeNote(
             checkpoint_id=self._spec.id,
             run_number=self._run_number,
@@ -141,37 +151,61 @@ class Beginner:
 
     # ── What an earlier run has left ─────────────────────────────────────────
 
-    async def _save_left(self, note: VolumeNote | None) -> Saved | None:
-        """Save the volume of an earlier run under its checkpoint, and remove it."""
+    async def _noted(self) -> VolumeNote:
+        """Give a volume of the version without checkpoints its note, and with it an id."""
+        note = VolumeNote(
+            checkpoint_id=self._new_id(),
+            run_number=0,
+            image=self._image,
+            parent_id=None,
+            base_root="",
+        )
+        await asyncio.to_thread(write_note, self._place.folder, note)
+        return note
+
+    async def _save_left(self, note: VolumeNote) -> Saved | None:
+        """Save the volume of an earlier run under its checkpoint, and remove it; not its note."""
         self._tell("the files that its last session has not saved are being saved")
-        number = note.run_number if note else 0
-        checkpoint_id = note.checkpoint_id if note else self._new_id()
         try:
-            saved = await self._patiently(lambda: self._write_left(checkpoint_id, note))
+            saved = await self._patiently(lambda: self._write_left(note))
         except SaverError as error:
             if error.retry_helps or isinstance(error, StorageTroubleError):
                 raise
-            await self._keep(number, str(error))
+            await self._keep(note.run_number, str(error))
             return None
-        await asyncio.to_thread(remove_volume, self._place.folder, self._place.volume_image)
-        _log.info("left_volume_saved", checkpoint=checkpoint_id, earlier_run=number)
+        await asyncio.to_thread(remove_image, self._place.folder, self._place.volume_image)
+        _log.info("left_volume_saved", checkpoint=note.checkpoint_id, earlier_run=note.run_number)
         return saved
 
-    async def _write_left(self, checkpoint_id: str, note: VolumeNote | None) -> Saved:
+    async def _saved_before(self, note: VolumeNote) -> Saved | None:
+        """Return what a run has saved last whose volume is gone and whose note is not, if anything.
+
+        Its end, or this run's beginning, was killed before anybody was told.
+        """
+        try:
+            newest = await self._patiently(lambda: self._saver.newest(note.checkpoint_id))
+            if newest is None or newest.final:
+                return newest
+            return await self._patiently(
+                lambda: self._saver.seal(note.checkpoint_id, self._run_number)
+            )
+        except (SupersededError, ParentGoneError) as error:  # others have gone on with it, or not
+            _log.info("earlier_checkpoint_not_used", reason=str(error))
+            return None
+
+    async def _write_left(self, note: VolumeNote) -> Saved:
+        own_id = note.checkpoint_id
         try:
             opened = await self._saver.open(
-                checkpoint_id,
-                run_number=self._run_number,
-                image=note.image if note else self._image,
-                parent=None,
+                own_id, run_number=self._run_number, image=note.image, parent=None
             )
         except SupersededError:
-            newest = await self._saver.newest(checkpoint_id)
+            newest = await self._saver.newest(own_id)
             if newest is None or not newest.final:
                 raise
             return newest  # nobody but this volume's run ends it: only the removal was missed
-        if opened is None and note is not None and note.base_root:
-            raise ParentGoneError(f"Checkpoint {checkpoint_id}, over which they lie, was deleted.")
+        if opened is None and note.base_root:
+            raise ParentGoneError(f"Checkpoint {own_id}, over which they lie, was deleted.")
         mount_point = await self._place.volume.attach()
         try:
             folder = mount_point / ACTIVE / UPPER
@@ -192,7 +226,7 @@ class Beginner:
     def _status(self, saved: Saved, note: VolumeNote | None) -> CheckpointStatus:
         return CheckpointStatus(
             id=saved.checkpoint_id,
-            phase=CheckpointPhase.FINALIZED,
+            phase=CheckpointPhase.FINALIZED if saved.final else CheckpointPhase.INTERIM,
             generation=saved.generation,
             committed_at=saved.created_at,
             entries=saved.entries,
@@ -217,21 +251,43 @@ class Beginner:
             raise ParentGoneError(
                 f"Checkpoint {parent_id} holds nothing any more: start from another one."
             )
-        if left is not None and note is not None and note.run_number > parent.run_number:
-            return left
+        if left is not None and note is not None and left.checkpoint_id != parent_id:
+            if self._is_later(note, parent):
+                return left
+            if left.run_number == self._run_number:  # it was written just now
+                self._warnings.append(
+                    "An earlier session has left files on this machine that are older than what "
+                    f"this one goes on from. They were saved as checkpoint {left.checkpoint_id}: "
+                    "add it as a Studio of its own to look into it."
+                )
         self._warnings += [
             f"A later state of the files can't be read, an earlier one was restored: {damage}."
             for damage in parent.passed_over
         ]
         return parent
 
-    async def _with_root(self, parent: Saved | None, root: str) -> Saved | None:
-        """Return the generation that this run's volume lies over."""
-        while parent is not None and parent.root != root:
-            parent = await self._saver.newest(parent.checkpoint_id, before=parent.generation)
-        if parent is None and root:
+    def _is_later(self, note: VolumeNote, parent: Saved) -> bool:
+        """Say whether what was left here is what the Studio goes on from.
+
+        Numbers of runs are compared within one Studio. Where the control plane names a checkpoint
+        of another one, it knows of nothing that this Studio has saved.
+        """
+        is_of_another_studio = self._spec.parent_run_number is not None
+        goes_on = note.parent_id == parent.checkpoint_id
+        return is_of_another_studio or goes_on or note.run_number > parent.run_number
+
+    async def _base(self, note: VolumeNote) -> Saved | None:
+        """Return the generation that this run's volume lies over, or was to."""
+        parent_id = note.parent_id
+        if parent_id is None:
+            return None
+        saved = await self._patiently(lambda: self._saver.newest(parent_id))
+        while saved is not None and saved.root != note.base_root:
+            before = saved.generation
+            saved = await self._patiently(partial(self._saver.newest, parent_id, before=before))
+        if saved is None:
             raise ParentGoneError("What this session's volume lies over is not stored any more.")
-        return parent
+        return saved
 
     async def _restore(self, parent: Saved, *, may_fall_back: bool) -> tuple[Saved, Path]:
         while True:
@@ -270,8 +326,6 @@ class Beginner:
             f"{saved.file_bytes // _MB} MB"
         )
 
-    # ── Patience ─────────────────────────────────────────────────────────────
-
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Try again for as long as that may help."""
         end = self._clock.monotonic() + PATIENCE_SECONDS
@@ -284,3 +338,12 @@ class Beginner:
                 _log.warning("beginning_waits", reason=str(error))
                 self._tell(f"it is tried again: {error}")
             await self._clock.sleep(RETRY_SECONDS)
+
+
+def _check_volume(first: Saved, parent: Saved | None) -> None:
+    """Fail if the run has saved more than it began with: that was on a volume which is not here."""
+    if parent is None or first.root != parent.root:
+        raise ParentGoneError(
+            "The volume of this session is not on this machine any more. What was saved of it is "
+            "safe: stop the Studio and start it again."
+        )

@@ -1,8 +1,8 @@
 """Whose files are on the volume of a host's state folder: a note beside its image.
 
 It is durable before the image is made and goes after it, so whoever finds an image knows under
-which checkpoint, over what, its files are to be saved. An image without a note is of the version
-that had no checkpoints.
+which checkpoint, over what, its files are to be saved; and whoever finds only a note, under which
+they were. An image without a note is of the version that had no checkpoints.
 """
 
 from __future__ import annotations
@@ -65,9 +65,14 @@ def remove_volume(folder: Path, image: Path) -> None:
 
     Harmless if either is gone already.
     """
-    image.unlink(missing_ok=True)
-    _sync(folder)
+    remove_image(folder, image)
     (folder / NAME).unlink(missing_ok=True)
+    _sync(folder)
+
+
+def remove_image(folder: Path, image: Path) -> None:
+    """Remove a volume's image that is not attached, durably; its note stays. Idempotent."""
+    image.unlink(missing_ok=True)
     _sync(folder)
 
 

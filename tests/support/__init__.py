@@ -41,6 +41,8 @@ The agent:
 - `attempts`            scripts that try to get out
 - `escape_targets`      where they would like to get
 - `saver_rig`           processes that save and restore files
+- `fake_saver`          what they do, in memory, for tests that step the clock
+- `begun_files`         a host's folder where runs begin, without disks
 - `bpf`                 what a seccomp filter answers
 - `hanging_fuse`        a file system whose reads never end
 - `poor_host`           a host that lacks something, for one program
@@ -55,6 +57,7 @@ The checkpoint store:
 - `packed`              generations put together by hand, however odd
 - `damaged_store`       a small repository, and what is left of it whatever happens to an object
 - `every_kind`          a tree with everything that one can have
+- `session_layers`      a volume over what was restored, over an image, mounted
 - `folder_facts`        what the kernel says of a folder
 - `growing_folder`      a folder that changes at random, and says where
 - `checkpoint_model`    processes that share a store, who goes on when, and how time passes
