@@ -8,5 +8,10 @@
 - `static/api.js`     calls of the public API
 - `static/card.js`    one Studio in the list
 - `static/dialogs.js` adding and deleting
+- `static/confirm.js` one question before something that can't be undone
 - `static/words.js`   how things are said: pure functions
+- `static/checkpoints.js` a Studio's checkpoints, and saving now
+- `static/checkpoint-row.js` one of them in the list
+- `static/files.js`   what is in one, and files out of it
+- `static/saved-words.js` how all of that is said: pure functions
 """

@@ -77,5 +77,6 @@ The checkpoint store:
 Everything together:
 - `live`                the whole system as a user starts it, in processes of its own
 - `browser`             Chromium
+- `open_page`           a browser on the Studios page of a real control plane
 - `tree`                the files of the project
 """

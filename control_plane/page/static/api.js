@@ -47,6 +47,37 @@ export const stop = (id) => call("PUT", studio(id, "/stop"));
 export const extend = (id) => call("POST", studio(id, "/lifespan"));
 export const remove = (id) => call("DELETE", studio(id));
 
+const checkpoint = (id, number, rest = "") => studio(id, `/checkpoints/${number}${rest}`);
+
+/** Newest first; at most 50 at a time. */
+export const checkpoints = (id, offset) => call("GET", studio(id, `/checkpoints?max=50&offset=${offset}`));
+export const saveNow = (id) => call("POST", studio(id, "/checkpoints"));
+export const renameCheckpoint = (id, number, name) => call("PUT", checkpoint(id, number), { name });
+export const removeCheckpoint = (id, number) => call("DELETE", checkpoint(id, number));
+
+/** `path` is percent-encoded already, as the API has it: names of files need not be text. */
+const pathQuery = (path) => `?path=${path.replaceAll("/", "%2F")}`;
+export const files = (id, number, path, after) =>
+  call("GET", checkpoint(id, number, `/files${pathQuery(path)}&after=${after}`));
+export const fileAddress = (id, number, path) => checkpoint(id, number, `/file${pathQuery(path)}`);
+
+/** Throw what is wrong with a download's address; of what is right no more than the head is taken. */
+export async function checkFile(address) {
+  const given = new AbortController();
+  let answer;
+  try {
+    answer = await fetch(address, { signal: given.signal });
+  } catch {
+    throw new ApiError(0, "The server doesn’t answer. Check that it runs, then try again.");
+  }
+  if (answer.status === 401) goToLogin();
+  if (!answer.ok) {
+    const parsed = await answer.json().catch(() => null);
+    throw new ApiError(answer.status, parsed?.message ?? `The server answered ${answer.status}.`);
+  }
+  given.abort();
+}
+
 /** Every Studio, page by page: one answer holds at most 100. */
 export async function list() {
   const all = [];

@@ -1,6 +1,7 @@
 // One Studio in the list. A card is made once and then updated in place, so that focus, selection and
 // screen readers stay where they are when something changes elsewhere.
 
+import * as saved from "./saved-words.js";
 import * as words from "./words.js";
 
 const RESTING = new Set(["stopped", "errored", "buildFailed"]);
@@ -23,12 +24,12 @@ function setItems(list, texts) {
 export class Card {
   #parts;
 
-  /** `actions` has start, stop, extend and remove, each taking the session's id. */
+  /** `actions` has start, stop, extend, remove, save and checkpoints, each taking the session's id. */
   constructor(studio, actions) {
     this.element = template.content.firstElementChild.cloneNode(true);
     const find = (name) => this.element.querySelector(`.${name}`);
     this.#parts = Object.fromEntries(
-      ["name", "pill-text", "facts", "description", "message", "steps", "warnings", "volume", "use", "connect", "start", "extend", "stop", "delete"]
+      ["name", "pill-text", "facts", "description", "message", "steps", "stop-advice", "warnings", "volume", "use", "saved", "age", "save", "checkpoints", "connect", "start", "extend", "stop", "delete"]
         .map((name) => [name, find(name)]),
     );
     this.element.dataset.id = studio.sessionId;
@@ -37,6 +38,8 @@ export class Card {
     this.#button("stop", () => actions.stop(id));
     this.#button("extend", () => actions.extend(id));
     this.#button("delete", () => actions.remove(id));
+    this.#button("save", () => actions.save(id));
+    this.#button("checkpoints", () => actions.checkpoints(id));
     this.update(studio);
   }
 
@@ -59,12 +62,19 @@ export class Card {
     setText(parts.use, words.use(studio, now));
     setText(parts.volume, words.volume(studio));
     parts.volume.classList.toggle("full", Boolean(studio.volume?.full));
-    setItems(parts.warnings, status === "running" ? words.warnings(studio) : []);
+    const late = saved.lateness(studio, now);
+    setItems(parts.warnings, status === "running" ? [...words.warnings(studio), ...(late ? [late] : [])] : []);
+    setText(parts.age, saved.age(studio, now));
+    parts.age.classList.toggle("late", late !== "");
 
     this.#show("connect", status === "running" && may.has("connect"), `Connect to ${studio.name}`);
     if (studio.studioUrl) parts.connect.href = studio.studioUrl;
     this.#show("start", RESTING.has(status) && may.has("start"), `Start ${studio.name}`);
     const force = words.mayForceStop(studio, now);
+    setText(parts["stop-advice"], may.has("stop") ? saved.stopAdvice(studio, force) : "");
+    this.#show("save", status === "running" && may.has("start"), `Save now: ${studio.name}`);
+    this.#show("checkpoints", true, `Checkpoints of ${studio.name}`);
+    parts.saved.hidden = !studio.checkpoint;
     setText(parts.stop, force ? "Force stop" : "Stop");
     this.#show("stop", (BUSY.has(status) || force) && may.has("stop"), `${force ? "Force stop" : "Stop"} ${studio.name}`);
     const ends = status === "running" && Boolean(studio.deadline);

@@ -15,6 +15,7 @@ export class AddDialog {
   #timer = null;
   #asked = 0;
   #busy = false;
+  #source = null; // {studio, checkpoint} that the new one begins with
 
   /** `added` gets the new Studio. */
   constructor(added) {
@@ -29,14 +30,23 @@ export class AddDialog {
     });
   }
 
-  async open() {
+  /** `source` is the `{studio, checkpoint}` that the new one is to begin with, if any. */
+  async open(source = null) {
+    this.#source = source;
     this.#form.reset();
+    byId("add-title").textContent = source ? "Start as a new Studio" : "Add a Studio";
+    byId("add-template").hidden = source !== null;
+    byId("add-source").hidden = source === null;
+    byId("add-source").textContent = source
+      ? `Begins with the files of ${source.checkpoint.name}, a checkpoint of ${source.studio.name}, and has its tool. Both go on apart from then on.`
+      : "";
     this.#problem("");
     this.#nameProblem("");
     this.#name.value = `studio-${Math.floor(Math.random() * 0x10000).toString(16).padStart(4, "0")}`;
     this.#dialog.showModal();
     this.#name.focus();
     this.#name.select();
+    if (source) return;
     try {
       const { templates } = await api.templates();
       byId("add-templates").replaceChildren(...templates.map((template, index) => choice(template, index === 0)));
@@ -64,8 +74,9 @@ export class AddDialog {
     const body = {
       name: fields.get("name").trim(),
       description: fields.get("description").trim(),
-      computeEnvId: "local",
-      dataStudioToolUrl: fields.get("template"),
+      ...(this.#source
+        ? { computeEnvId: this.#source.studio.computeEnv.id, initialCheckpointId: this.#source.checkpoint.id }
+        : { computeEnvId: "local", dataStudioToolUrl: fields.get("template") }),
     };
     this.#busy = true;
     try {

@@ -2,8 +2,12 @@
 
 import * as api from "./api.js";
 import { Card } from "./card.js";
+import { CheckpointsDialog } from "./checkpoints.js";
+import { ConfirmDialog } from "./confirm.js";
 import { AddDialog, DeleteDialog } from "./dialogs.js";
+import { FilesDialog } from "./files.js";
 import { LiveStudios } from "./live.js";
+import * as saved from "./saved-words.js";
 import * as words from "./words.js";
 
 const TICK_MILLISECONDS = 15_000; // the shortest text that counts down says minutes
@@ -18,18 +22,52 @@ let wanted = new URLSearchParams(location.search).get("start");
 
 const actions = {
   start: (id) => attempt(() => api.start(id)),
-  stop: (id) => attempt(() => api.stop(id)),
+  stop: (id) => {
+    const studio = studios.get(id);
+    return words.mayForceStop(studio, Date.now()) ? forceStop(studio) : attempt(() => api.stop(id));
+  },
   extend: (id) => attempt(async () => {
     studios.put(await api.extend(id));
     announce(`${studios.get(id).name}: ${words.use(studios.get(id), Date.now())}.`);
   }),
   remove: (id) => deleteDialog.open(studios.get(id)),
+  save: (id) => attempt(() => save(id)),
+  checkpoints: (id) => checkpointsDialog.open(studios.get(id)),
 };
+
+/** Have a session save its files now; returns the checkpoint that it saves them to. */
+async function save(id) {
+  const checkpoint = await api.saveNow(id);
+  const studio = studios.get(id);
+  if (studio) {
+    studios.put({ ...studio, checkpoint });
+    announce(`${studio.name} is being saved.`);
+  }
+  return checkpoint;
+}
+
+function forceStop(studio) {
+  confirmDialog.ask({
+    title: `Force ${studio.name} to stop?`,
+    text: saved.stopAdvice(studio, true),
+    yes: "Force stop",
+    no: "Wait",
+    action: () => api.stop(studio.sessionId),
+  });
+}
 
 const addDialog = new AddDialog((studio) => {
   search("");
   studios.put(studio);
   cards.get(studio.sessionId).focusName();
+});
+const confirmDialog = new ConfirmDialog();
+const filesDialog = new FilesDialog();
+const checkpointsDialog = new CheckpointsDialog({
+  confirm: confirmDialog,
+  browse: (studio, checkpoint) => filesDialog.open(studio, checkpoint),
+  startAsNew: (studio, checkpoint) => addDialog.open({ studio, checkpoint }),
+  save,
 });
 const deleteDialog = new DeleteDialog((studio) => {
   studios.drop(studio.sessionId);
@@ -97,10 +135,13 @@ function highlightWanted() {
 studios.addEventListener("list", () => {
   render();
   highlightWanted();
+  for (const studio of studios.all) checkpointsDialog.changed(studio);
 });
 studios.addEventListener("change", ({ detail: { before, after } }) => {
   render();
-  announce(words.announcement(before, after));
+  announce(words.announcement(before, after) || saved.announcement(before, after));
+  if (after) checkpointsDialog.changed(after);
+  else if (before) checkpointsDialog.removed(before.sessionId);
 });
 studios.addEventListener("problem", ({ detail }) => showProblem(detail));
 studios.addEventListener("state", ({ detail }) => {
@@ -114,6 +155,7 @@ byId("alert-close").addEventListener("click", () => showProblem(""));
 for (const id of ["add", "empty-add"]) byId(id).addEventListener("click", () => addDialog.open());
 setInterval(() => {
   for (const [id, card] of cards) card.update(studios.get(id));
+  checkpointsDialog.tick();
 }, TICK_MILLISECONDS);
 
 await attempt(async () => {
