@@ -7,9 +7,10 @@ states only grow, so whatever is behind what is known is old news.
 
 A run that ended before anything was saved leaves it `empty`, and the next start removes it: unless
 the run's agent was heard. Then there may be files in the run's volume, which a later run saves
-under this very checkpoint before anything of its own (`StatusReport.earlier_checkpoint`). So it is
-kept, and can't be deleted, until a later one holds something. A checkpoint that is unknown all the
-same is made of the report: see `run_checkpoints`.
+under this very checkpoint before anything of its own (`StatusReport.earlier_checkpoint`), and
+something in storage that only a lost report told of. So it is kept, and can't be deleted, until a
+later one holds something; then people may delete it, or whoever collects looks it up in storage.
+A checkpoint that is unknown all the same is made of the report: see `run_checkpoints`.
 """
 
 from __future__ import annotations
@@ -70,15 +71,13 @@ def is_news(before: Checkpoint, after: Checkpoint) -> bool:
 
 
 def leftovers(
-    unsaved: Iterable[Checkpoint], newest: Checkpoint | None, *, opening: RunNumber, heard: bool
+    unsaved: Iterable[Checkpoint], *, opening: RunNumber, heard: bool
 ) -> list[Checkpoint]:
     """Name those of a Studio's checkpoints without a generation that go as run `opening` begins.
 
-    `newest` is the newest that holds something; `heard`: whether the agent of the run before
-    `opening` ever reported.
+    `heard`: whether the agent of the run before it ever reported.
     """
-    unheard = None if heard else opening - 1
-    return [one for one in unsaved if one.run_number == unheard or not may_be_saved(one, newest)]
+    return [] if heard else [one for one in unsaved if one.run_number == opening - 1]
 
 
 def may_be_saved(checkpoint: Checkpoint, newest: Checkpoint | None) -> bool:

@@ -3,7 +3,8 @@
 People's deletions only mark rows. Whoever collects holds one work directory at a time, deletes the
 data of what is marked (`checkpoints.collecting.delete_checkpoint`, also where the newest record is
 neither final nor a seal: no run of a marked one is left, and the seal that is made sees to that),
-says so, and then collects what only those needed.
+says so, and then collects what only those needed. It also looks up what became of checkpoints whose
+runs ended without a word: agents save while nobody hears them.
 
 Holding ends by itself: a process that died holds up nobody for longer than `HOLD_SECONDS`. It is no
 lock that anything relies on, for two collections at a time do no harm; it spares their work.
@@ -20,19 +21,24 @@ from typing import TYPE_CHECKING
 from control_plane.clipping import clip_message
 from control_plane.errors import ConflictError
 from control_plane.model import DEFAULT_WORKSPACE
+from control_plane.run_checkpoints import look_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
+    from common.messages import CheckpointStatus
     from control_plane.core import Core
     from control_plane.model import ComputeEnv
-    from control_plane.model_checkpoints import CheckpointNumber, DoomedCheckpoint
+    from control_plane.model_checkpoints import Checkpoint, CheckpointNumber, DoomedCheckpoint
 
 HOLD_SECONDS = 600.0
 """Ten renewals missed: collections may take hours, their holders renew every minute."""
 DOOMED_MAX = 100
 """At a time: asked again until there are none."""
+
+UNSURE_MAX = 100
+"""Each costs a listing of its records."""
 
 
 class NotHeldError(Exception):
@@ -73,6 +79,21 @@ class Hold:
         """The next checkpoints whose data is to be deleted, at most DOOMED_MAX."""
         async with self.core.store.read() as transaction:
             return await transaction.removals.doomed(self.work_dir, limit=DOOMED_MAX)
+
+    async def unsure(self) -> list[Checkpoint]:
+        """Checkpoints to look up in storage, the newest UNSURE_MAX: nothing more will be heard.
+
+        Their runs are over without having said that all is saved. Tell `looked_up` of each.
+        """
+        async with self.core.store.read() as transaction:
+            numbers = await transaction.removals.unsure(self.work_dir, limit=UNSURE_MAX)
+            found = [await transaction.checkpoints.find(number) for number in numbers]
+        return [one for one in found if one is not None]
+
+    async def looked_up(self, checkpoint: Checkpoint, found: CheckpointStatus | None) -> None:
+        """Take in its newest generation in storage; None if it has none there."""
+        async with self.core.changes.write() as changes:
+            await look_up(changes, checkpoint, found, self.core.clock.now())
 
     async def deleted(self, number: CheckpointNumber) -> None:
         """All that the checkpoint was known by is gone from storage. Idempotent."""

@@ -15,7 +15,7 @@ import msgspec
 from checkpoints.format.ids import CheckpointId, new_checkpoint_id, parse_checkpoint_id
 from common.ids import RunNumber
 from common.session_spec import CheckpointSpec
-from control_plane.checkpoint_life import advanced, is_news, leftovers
+from control_plane.checkpoint_life import advanced, is_news, leftovers, may_be_saved
 from control_plane.checkpoint_names import first_name
 from control_plane.errors import ConflictError
 from control_plane.model_checkpoints import Checkpoint
@@ -48,11 +48,11 @@ async def open_checkpoint(
     """
     table = changes.transaction.checkpoints
     unsaved = await table.unsaved(studio.session_id)
-    newest = await table.newest_saved(studio.session_id)
-    for leftover in leftovers(unsaved, newest, opening=studio.run_number, heard=heard):
+    for leftover in leftovers(unsaved, opening=studio.run_number, heard=heard):
         await table.remove(leftover.id)
     opened = await _new(changes.transaction, studio, studio.run_number, author=author, now=now)
-    parent = newest or await _initial(changes.transaction, studio)
+    parent = await table.newest_saved(studio.session_id)
+    parent = parent or await _initial(changes.transaction, studio)
     if parent is not None:
         opened = msgspec.structs.replace(
             opened,
@@ -117,6 +117,30 @@ async def _new(
         work_dir=env.work_dir,
         date_created=now,
     )
+
+
+# ── What storage says ────────────────────────────────────────────────────────
+
+
+async def look_up(
+    changes: ChangeSet, checkpoint: Checkpoint, found: CheckpointStatus | None, now: datetime
+) -> None:
+    """Take in what there is in storage of a checkpoint whose run is over; None is nothing."""
+    table = changes.transaction.checkpoints
+    await changes.transaction.studio(checkpoint.session_id, lock=True)
+    before = await table.find(checkpoint.id, lock=True)
+    if before is None:
+        return
+    if found is not None:
+        after = advanced(before, found, now)
+        if not is_news(before, after):
+            return
+        await table.save(after, before=before)
+    elif before.generation or may_be_saved(before, await table.newest_saved(before.session_id)):
+        return
+    else:
+        await table.remove(before.id)
+    changes.tell(before.session_id)
 
 
 # ── What agents say ──────────────────────────────────────────────────────────

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from checkpoints.format.ids import CheckpointId
 from control_plane import schema
-from control_plane.model_checkpoints import CheckpointNumber, DoomedCheckpoint
+from control_plane.model import ACTIVE, JobStanding
+from control_plane.model_checkpoints import CheckpointNumber, CheckpointState, DoomedCheckpoint
 from control_plane.store_checkpoints import has_saved
 
 if TYPE_CHECKING:
@@ -42,6 +43,22 @@ class RemovalTable:
             DoomedCheckpoint(id=CheckpointNumber(row.id), storage_id=CheckpointId(row.storage_id))
             for row in await self._connection.execute(query)
         ]
+
+    async def unsure(self, work_dir: str, *, limit: int) -> list[CheckpointNumber]:
+        """Those there whose run is over, and may have saved more than was heard; newest first."""
+        is_over = (_studios.c.run_number > _table.c.run_number) | (
+            _studios.c.status.not_in(ACTIVE) & (_studios.c.job == JobStanding.NONE.value)
+        )
+        states = (CheckpointState.EMPTY.value, CheckpointState.INTERIM.value)
+        query = (
+            sa.select(_table.c.id)
+            .join(_studios, _studios.c.session_id == _table.c.session_id)
+            .where(_table.c.work_dir == work_dir, _table.c.deleted_at.is_(None))
+            .where(_table.c.state.in_(states), ~_studios.c.deleted, is_over)
+            .order_by(_table.c.id.desc())
+            .limit(limit)
+        )
+        return [CheckpointNumber(row.id) for row in await self._connection.execute(query)]
 
     async def forget(self, number: CheckpointNumber) -> None:
         """Its data is gone: so is the row. Idempotent."""

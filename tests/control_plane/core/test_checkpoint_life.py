@@ -18,6 +18,7 @@ from control_plane.checkpoint_life import (
     is_news,
     is_saving,
     leftovers,
+    may_be_saved,
 )
 from control_plane.checkpoint_names import first_name, problems_of_checkpoint_name, spelled
 from control_plane.checkpoint_search import CheckpointSearch, parse_search
@@ -121,16 +122,12 @@ def test_a_little_later_is_no_news_but_all_else_is() -> None:
 def test_unsaved_ones_go_with_the_next_start_unless_their_agent_was_heard() -> None:
     unsaved = [checkpoint(run_number=RunNumber(run)) for run in (1, 3)]
 
-    def left(newest: int, *, heard: bool) -> list[int]:
-        saved = checkpoint(run_number=RunNumber(newest), generation=1) if newest else None
-        found = leftovers(unsaved, saved, opening=RunNumber(4), heard=heard)
-        return [one.run_number for one in found]
-
-    assert left(0, heard=True) == []
-    assert left(0, heard=False) == [3]
-    assert left(2, heard=True) == [1]  # what there was of it the second run has saved
-    assert left(2, heard=False) == [1, 3]
-    assert left(3, heard=True) == left(3, heard=False) == [1, 3]
+    assert leftovers(unsaved, opening=RunNumber(4), heard=True) == []
+    assert leftovers(unsaved, opening=RunNumber(4), heard=False) == unsaved[1:]
+    saved = checkpoint(run_number=RunNumber(2), generation=1)
+    assert [may_be_saved(one, saved) for one in unsaved] == [False, True]
+    assert [may_be_saved(one, None) for one in unsaved] == [True, True]
+    assert not may_be_saved(saved, None)
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,9 @@ async def _collect(story: Story) -> None:
         for doomed in await hold.to_delete():
             story.stored.pop(doomed.storage_id, None)
             await hold.deleted(doomed.id)
+        for one in await hold.unsure():
+            found = story.stored.get(one.storage_id)
+            await hold.looked_up(one, status_of(one.storage_id, found) if found else None)
 
 
 _CHANCES: tuple[tuple[float, Callable[[Story], Awaitable[None]]], ...] = (

@@ -43,6 +43,7 @@ CLAIMS = {
     "removals": (
         removals.test_a_deleted_checkpoint_is_on_the_list_until_its_data_is_gone,
         removals.test_a_studios_end_takes_nothing_from_those_added_from_it,
+        removals.test_what_nobody_heard_of_is_looked_up_once_its_run_is_over,
         removals.test_a_work_directory_is_held_by_one,
         removals.test_who_says_nothing_for_long_holds_it_no_more,
     ),

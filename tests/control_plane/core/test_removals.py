@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from common.messages import CheckpointPhase
 from control_plane.model import DEFAULT_COMPUTE_ENV
+from control_plane.model_checkpoints import CheckpointState
 from control_plane.removals import HOLD_SECONDS, NotHeldError, Removals
 from control_plane.validation import CreateStudio
-from tests.control_plane.core.checkpoint_scene import listed, newest, save, stop
+from tests.control_plane.core.checkpoint_scene import crash, listed, newest, save, status_of, stop
 
 if TYPE_CHECKING:
+    from common.messages import CheckpointStatus
     from control_plane.model import Studio
     from control_plane.model_checkpoints import Checkpoint
     from tests.support.core_plane import Plane
@@ -146,6 +149,59 @@ async def test_a_studio_that_goes_unstarted_holds_on_to_nothing(plane: Plane) ->
     await forget(plane, source)
     await forget(plane, new)
     assert await to_delete(plane) == [needed.storage_id]
+
+
+# ── What storage knows better ────────────────────────────────────────────────
+
+
+async def unsure(plane: Plane) -> list[Checkpoint]:
+    async with Removals(plane.service.core).hold(WORK) as hold:
+        assert hold is not None
+        return await hold.unsure()
+
+
+async def looked_up(plane: Plane, one: Checkpoint, found: CheckpointStatus | None) -> None:
+    async with Removals(plane.service.core).hold(WORK) as hold:
+        assert hold is not None
+        await hold.looked_up(one, found)
+
+
+async def test_what_nobody_heard_of_is_looked_up_once_its_run_is_over(plane: Plane) -> None:
+    await saved(plane, "finalized")
+    studio = await plane.running()
+    assert await unsure(plane) == []  # it may still speak for itself
+    await crash(plane, studio)
+    (one,) = await unsure(plane)
+    assert (one.session_id, one.generation) == (studio.session_id, 0)
+    await looked_up(plane, one, None)
+    assert await unsure(plane) == [one]  # a later run may still save to it
+    now = plane.clock.now()
+    await looked_up(plane, one, status_of(one.storage_id, 4, committed_at=now))
+    known = await newest(plane, studio)
+    assert (known.generation, known.date_saved, known.state) == (4, now, CheckpointState.INTERIM)
+    await plane.service.start(plane.admin, studio.session_id)
+    assert (await newest(plane, studio)).parent_id == one.id
+    final = status_of(one.storage_id, 4, phase=CheckpointPhase.FINALIZED)
+    await looked_up(plane, known, final)
+    assert await unsure(plane) == []
+
+
+async def test_what_there_is_nothing_of_goes_once_a_later_one_holds_something(plane: Plane) -> None:
+    studio = await plane.running()
+    await crash(plane, studio)
+    await plane.service.start(plane.admin, studio.session_id)
+    await plane.run_until(studio, "running")
+    await save(plane, studio)
+    (one,) = await unsure(plane)
+    assert one.run_number == 1
+    await looked_up(plane, one, None)
+    assert [left.run_number for left in await listed(plane, studio)] == [2]
+    await looked_up(plane, one, status_of(one.storage_id, 1))  # too late: nothing happens
+    assert [left.run_number for left in await listed(plane, studio)] == [2]
+    await crash(plane, studio)
+    (two,) = await unsure(plane)
+    await looked_up(plane, two, None)  # its data is gone, or storage can't be what it was
+    assert await newest(plane, studio) == two
 
 
 # ── Whose turn it is ─────────────────────────────────────────────────────────

@@ -145,7 +145,7 @@ async def test_one_whose_agent_was_heard_is_kept_until_a_later_one_holds_somethi
     await save(plane, studio)
     await stop(plane, studio)
     await start(plane, studio)
-    assert [one.run_number for one in await listed(plane, studio)] == [6, 5, 2, 1]
+    assert [one.run_number for one in await listed(plane, studio)] == [6, 5, 4, 3, 2, 1]
 
 
 # ── What agents say ──────────────────────────────────────────────────────────
