@@ -60,6 +60,10 @@ The checkpoint store:
 - `session_layers`      a volume over what was restored, over an image, mounted
 - `folder_facts`        what the kernel says of a folder
 - `growing_folder`      a folder that changes at random, and says where
+- `restless_folder`     a folder in which anything may happen, drawn by hypothesis
+- `file_operations`     what programs do to files that Python has no function for
+- `whole_facts`         all that the kernel says of a folder, before and after
+- `volume_line`         one snapshot of a volume after another, compared
 - `checkpoint_model`    processes that share a store, who goes on when, and how time passes
 - `checkpoint_model_reference` what was committed, and what must hold at every instant
 - `checkpoint_model_store` the store: its clock is stepped, and it tells what happens to it
