@@ -6,16 +6,26 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from control_plane import schema
+from common.ids import UserId
+from control_plane import schema, store_rows
 from control_plane.errors import ConflictError
 from control_plane.leadership import Leadership
-from control_plane.model import Status
-from tests.control_plane.core.simulated_agent import EPOCH
+from control_plane.model import (
+    DEFAULT_COMPUTE_ENV,
+    ComputeEnv,
+    PersonName,
+    Status,
+    WorkspaceSettings,
+)
+from tests.control_plane.core.simulated_agent import EPOCH, studio
 from tests.support.core_plane import open_plane
 
 if TYPE_CHECKING:
@@ -50,6 +60,37 @@ async def test_migrations_make_the_schema_the_code_uses(database: AsyncEngine) -
 def _compare_type(_: object, __: object, found: object, wanted: object, ___: object) -> bool | None:
     # our times and enumerations are plain types in the database
     return False if isinstance(wanted, schema.UtcTime) else None
+
+
+async def test_what_was_there_before_checkpoints_stays(url: str, database: AsyncEngine) -> None:
+    def upgrade_to_0002(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(schema.MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+
+    bob = PersonName(id=UserId(1), name="Bob")
+    known = msgspec.structs.replace(studio(), owner=bob, next_lifespan_hours=8)
+    old = store_rows.studio_columns(known)
+    for added in ("initial_checkpoint_id", "checkpoint_requested_at"):
+        del old[added]
+    async with database.begin() as connection:
+        await connection.run_sync(upgrade_to_0002)
+        owner = {"id": 1, "name": "Bob", "role": "owner", "date_created": EPOCH}
+        await connection.execute(sa.insert(schema.users).values(owner))
+        workspace = {"id": 1, "name": "default", **store_rows.settings_columns(WorkspaceSettings())}
+        await connection.execute(sa.insert(schema.workspaces).values(workspace))
+        env = ComputeEnv(id=DEFAULT_COMPUTE_ENV, name="here", engine="local", work_dir="file:///w")
+        columns = store_rows.compute_env_columns(env)
+        await connection.execute(sa.insert(schema.compute_envs).values(workspace_id=1, **columns))
+        await connection.execute(sa.insert(schema.studios).values(old))
+        if connection.dialect.name == "postgresql":  # as after an insert that named no number
+            await connection.execute(sa.text("SELECT setval('users_id_seq', 1)"))
+    async with open_plane(url) as plane:
+        assert await plane.get(known) == known
+        await plane.service.start(plane.admin, known.session_id)
+        assert (await plane.run_until(known, "running")).run_number == 1
+        assert (await plane.service.checkpoints(plane.admin, known.session_id))[2] == 1
 
 
 async def test_instances_that_start_at_once_migrate_once(url: str) -> None:
