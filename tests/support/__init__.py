@@ -34,6 +34,7 @@ The agent:
 - `exec_place`          the agent's end of `studios exec` on a port, for the command line
 - `exec_client`         a client of `studios exec` that is led by the hand
 - `session_rig`         session roots on the real kernel, and what they leave
+- `saving_studio`       a Studio whose runs save their files, without a control plane
 - `session_agent`       whole sessions: agents in processes of their own, and a shell in them
 - `session_shell`       that shell
 - `hung_link`           file systems whose reads never end, mounted for a test
