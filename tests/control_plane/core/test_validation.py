@@ -29,6 +29,7 @@ from control_plane.validation import (
     problems_of_settings,
     problems_of_start,
     problems_of_update,
+    with_template,
 )
 
 TEMPLATES = load_templates(Path(__file__).parents[3] / "images")
@@ -39,7 +40,8 @@ WORLD = World(
     label_ids=frozenset({LabelId(1)}),
     settings=WorkspaceSettings(),
 )
-GOOD = CreateStudio(name="demo", compute_env_id=DEFAULT_COMPUTE_ENV)
+UNNAMED = CreateStudio(name="demo", compute_env_id=DEFAULT_COMPUTE_ENV)
+GOOD = with_template(UNNAMED, None)
 
 
 def of_configuration(**fields: Any) -> list[str]:
@@ -58,6 +60,13 @@ def test_good_request_has_no_problems() -> None:
         label_ids=(LabelId(1),),
     )
     assert problems_of_create(request, WORLD) == []
+
+
+def test_a_template_is_named_inherited_or_the_usual_one() -> None:
+    named = msgspec.structs.replace(UNNAMED, data_studio_tool_url="mine")
+    assert with_template(named, "inherited").data_studio_tool_url == "mine"
+    assert with_template(UNNAMED, "inherited").data_studio_tool_url == "inherited"
+    assert with_template(UNNAMED, None).data_studio_tool_url == "jupyterlab"
 
 
 @pytest.mark.parametrize("name", ["a", "a" * 80, "名前", "with space", "émoji 🎉"])
@@ -109,7 +118,6 @@ def test_configurations_that_are_not_possible(fields: dict[str, Any], said: str)
         ({"description": "a\0b"}, "NUL"),
         ({"allowed_user_ids": (UserId(9),)}, "no user 9"),
         ({"label_ids": (LabelId(9),)}, "no label 9"),
-        ({"initial_checkpoint_id": 1}, "leave initialCheckpointId out"),
         ({"spot": True}, "leave spot out"),
         ({"remote_config": {"a": 1}}, "leave remoteConfig out"),
     ],
