@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("others_mb", "room"), [(150, "0.205"), (60, "0.293")], ids=["at once", "while it is filled"]
+    ("others_mb", "room"), [(210, "0.205"), (120, "0.293")], ids=["at once", "while it is filled"]
 )
 async def test_a_full_disk_of_the_host_is_told_with_how_much_it_takes(
     tmp_path: Path, host: Path, files: Path, others_mb: int, room: str
@@ -34,7 +34,7 @@ async def test_a_full_disk_of_the_host_is_told_with_how_much_it_takes(
     much(files, 13)
     async with saving(work_directory(tmp_path)) as saver:
         saved = await saved_of(saver, files)
-        with small_disk(host, size_bytes=360 * MB) as disk:
+        with small_disk(host, size_bytes=420 * MB) as disk:
             layer = restored_layer(host)
             (host / "others").write_bytes(bytes(others_mb * MB))
             with pytest.raises(NoRoomError) as too_small:

@@ -145,7 +145,7 @@ async def test_a_list_of_changes_since_what_is_no_longer_stored_is_not_relied_on
     async with saving(where) as saver:
         await begun(saver)
         await saver.write(folder, changes=None)
-        (folder / "second").write_text("in the second generation")
+        (folder / "note").write_text("as in the second generation")
         second = await saver.write(folder, changes=None)
         await saver.rest()
         record_of(where, second.generation).unlink()
@@ -186,6 +186,7 @@ async def test_a_cancelled_write_ends_in_order_and_the_next_one_goes_on(
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await writing
+        assert await saver.newest(CHECKPOINT) is None
         os.truncate(folder / "big", 10)
         assert (await saver.write(folder, changes=None)).entries == 4
         assert saver.pid == pid
