@@ -79,7 +79,8 @@ def _check_run(before: Studio, after: Studio, chronicle: Chronicle, event: Event
 
 
 def _desired(studio: Studio) -> tuple[object, ...]:
-    return studio.run_number, studio.run_state, studio.deadline, studio.stop_reason
+    asked = studio.checkpoint_requested_at
+    return studio.run_number, studio.run_state, studio.deadline, studio.stop_reason, asked
 
 
 _PROOF_OF_NOTHING = {

@@ -98,6 +98,12 @@ class Story:
         except ConflictError:
             return
 
+    async def save(self) -> None:
+        try:
+            await self.plane.service.save_now(self.plane.admin, self.studio.session_id)
+        except ConflictError:
+            return
+
     async def deliver(self, report: StatusReport) -> None:
         run = report.run_number
         if run == self.studio.run_number and report.phase in _ENDING:
@@ -183,6 +189,7 @@ _CHANCES: tuple[tuple[float, Callable[[Story], Awaitable[None]]], ...] = (
     (2.0, Story.start),
     (1.5, Story.stop),
     (0.5, Story.extend),
+    (0.5, Story.save),
     (8.0, _reconcile),
     (5.0, _wait),
     (0.4, _jump),
