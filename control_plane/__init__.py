@@ -16,6 +16,8 @@ What it knows and decides, pure:
 - `checkpoint_names` what checkpoints are called
 - `checkpoint_search` what to look for among them, as people write it
 - `desired`      what is wanted of a run
+- `browsing_messages` what a process that reads checkpoints is asked, and answers
+- `storage_frames` how such messages look on their way
 - `spec_builder` what an engine is handed for a run
 - `volume_sizes` how large sessions' volumes are
 - `edits`        what an edit makes of a Studio
@@ -38,6 +40,11 @@ What it does:
 - `engine_calls` its questions to engines
 - `leadership`   one reconciler at a time
 - `removals`     which checkpoints' data goes, and whose turn it is
+- `browsing`     what is in a checkpoint, and files out of it
+- `browsing_worker` the process that reads for it
+- `storage_process` such a process, as it is seen from here
+- `storage_worker` and what all of them have in common
+- `work_directories` how a work directory is opened
 - `health_poll`  asks sessions for their health the way users reach them
 - `clipping`     cuts what agents say to a size that can be kept
 - `changes`      the one way a Studio changes

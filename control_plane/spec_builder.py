@@ -11,10 +11,10 @@ from common.session_spec import (
     ResourceLimits,
     SessionSpec,
     ToolSpec,
-    WorkDirectory,
 )
 from control_plane.desired import agent_token
 from control_plane.model import SessionConfiguration
+from control_plane.work_directories import work_directory
 
 if TYPE_CHECKING:
     from common.session_spec import CheckpointSpec
@@ -62,7 +62,7 @@ def build_spec(
         ),
         environment=environment(studio, template, env),
         host_state_dir=str(state_dir),
-        work_directory=WorkDirectory(url=env.work_dir, single_writer=env.single_writer),
+        work_directory=work_directory(env.work_dir, env),
         checkpoint=checkpoint,
         volume=msgspec.structs.replace(settings.volume, limit_bytes=env.disk_limit_bytes),
         resources=_resources(studio),

@@ -14,6 +14,7 @@ from control_plane.api.checkpoints import CheckpointHandlers
 from control_plane.api.dispatch import handler
 from control_plane.api.edges import EdgeHandlers
 from control_plane.api.events import EventHandlers
+from control_plane.api.files import FileHandlers
 from control_plane.api.gates_and_handlers import Gates, Handlers
 from control_plane.api.operations import Operations
 from control_plane.api.people import PeopleHandlers
@@ -21,6 +22,7 @@ from control_plane.api.present import Presenter
 from control_plane.api.studios import StudioHandlers
 from control_plane.api.table import all_routes
 from control_plane.api.workspace import WorkspaceHandlers
+from control_plane.browsing import Browsing
 from control_plane.login.connect import ConnectPages
 from control_plane.login.connect_tokens import ConnectTokens
 from control_plane.login.gates import Agents, Anybody, Edges
@@ -38,7 +40,8 @@ BODY_BYTES_MAX = 1024 * 1024
 
 
 def application(parts: Parts) -> web.Application:
-    handlers = _handlers(parts)
+    browsing = Browsing(parts.service)
+    handlers = _handlers(parts, browsing)
     gates = Gates(
         anybody=Anybody(),
         members=parts.members,
@@ -65,11 +68,15 @@ def application(parts: Parts) -> web.Application:
     async def end_streams(_: web.Application) -> None:
         await parts.streams.close()
 
+    async def end_browsing(_: web.Application) -> None:
+        await browsing.close()
+
     app.on_shutdown.append(end_streams)
+    app.on_cleanup.append(end_browsing)
     return app
 
 
-def _handlers(parts: Parts) -> Handlers:
+def _handlers(parts: Parts, browsing: Browsing) -> Handlers:
     service, streams = parts.service, parts.streams
     presenter = Presenter(parts.database, service, parts.presence, parts.templates, parts.config)
     connect_tokens = ConnectTokens(
@@ -83,6 +90,7 @@ def _handlers(parts: Parts) -> Handlers:
     return Handlers(
         studios=StudioHandlers(service, presenter, parts.desk),
         checkpoints=CheckpointHandlers(service, presenter),
+        files=FileHandlers(browsing),
         people=PeopleHandlers(service, parts.desk, parts.members.api_tokens),
         workspace=WorkspaceHandlers(service),
         events=EventHandlers(service, presenter, parts.bus, streams, parts.members),

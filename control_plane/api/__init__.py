@@ -14,6 +14,7 @@
 - `present_checkpoints` a checkpoint → its public shape
 - `studios`    handlers: list, view, add, change, start, stop, extend, delete
 - `checkpoints` handlers: list, view, rename, delete, save now
+- `files`      handlers: what is in a checkpoint, and files out of it
 - `people`     handlers: who am I, users, API tokens
 - `workspace`  handlers: settings, compute environments, labels, templates
 - `events`     handler: changes as server-sent events

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from control_plane.api import checkpoints, shapes
-from control_plane.api.route import NO_BODY, AnyRoute, Route
+from control_plane.api import checkpoints, files, shapes
+from control_plane.api.route import NO_BODY, STREAM, AnyRoute, Route
 from control_plane.api.studios import StudioPath
 
 if TYPE_CHECKING:
@@ -68,5 +68,25 @@ def checkpoint_routes(gates: Gates, handlers: Handlers) -> list[AnyRoute]:
             body=NO_BODY,
             reply=NO_BODY,
             handler=handlers.checkpoints.delete_checkpoint,
+        ),
+        Route(
+            method="GET",
+            path=f"{_CHECKPOINT}/files",
+            summary="List a folder of a checkpoint",
+            gate=gates.members,
+            parameters=files.FilesParameters,
+            body=NO_BODY,
+            reply=files.FileList,
+            handler=handlers.files.list_files,
+        ),
+        Route(
+            method="GET",
+            path=f"{_CHECKPOINT}/file",
+            summary="Download one file of a checkpoint",
+            gate=gates.members,
+            parameters=files.FileParameters,
+            body=NO_BODY,
+            reply=STREAM,
+            handler=handlers.files.download_file,
         ),
     ]

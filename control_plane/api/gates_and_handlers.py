@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from control_plane.api.checkpoints import CheckpointHandlers
     from control_plane.api.edges import EdgeHandlers
     from control_plane.api.events import EventHandlers
+    from control_plane.api.files import FileHandlers
     from control_plane.api.operations import Operations
     from control_plane.api.people import PeopleHandlers
     from control_plane.api.studios import StudioHandlers
@@ -33,6 +34,7 @@ class Handlers:
 
     studios: StudioHandlers
     checkpoints: CheckpointHandlers
+    files: FileHandlers
     people: PeopleHandlers
     workspace: WorkspaceHandlers
     events: EventHandlers

@@ -50,7 +50,7 @@ class Fence:
     async def put(self, request: web.Request, response: web.StreamResponse) -> None:
         """Run just before an answer's head is sent."""
         headers = response.headers
-        headers["Content-Security-Policy"] = self._policy()
+        headers.setdefault("Content-Security-Policy", self._policy())
         headers["X-Content-Type-Options"] = "nosniff"
         headers["X-Frame-Options"] = "DENY"
         headers["Cross-Origin-Opener-Policy"] = "same-origin"
