@@ -39,7 +39,7 @@ class Saved(_Fact, frozen=True, kw_only=True):
 
 
 class SaveProgress(_Fact, frozen=True, kw_only=True):
-    """How far a write is: sums since it began."""
+    """How far a write is: sums since it began. Told again whenever the store has taken more."""
 
     entries: int
     """That were described: all of a full write, otherwise what changed."""
@@ -71,3 +71,6 @@ class Swept(_Fact, frozen=True, kw_only=True):
     deleted_bytes: int
     refused: int
     """Objects that the store would not delete."""
+    is_waiting: bool = False
+    """Whether there is more to delete in some minutes, which only the process that runs knows: one
+    that rests now leaves it to a collection, days later."""

@@ -94,6 +94,11 @@ class Sweeper:
         self._needed_bytes = 0
         self._is_over = False
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a later sweep has something to delete that is announced already."""
+        return bool(self._announced) and not self._is_over
+
     async def sweep(self) -> Swept:
         """Do what it is time for. Raises StorageError; then the next sweep, or a collection, does.
 

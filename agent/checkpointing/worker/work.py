@@ -15,6 +15,7 @@ from agent.checkpointing.facts import (
     Swept,
 )
 from agent.checkpointing.orders import RestoreUnderway, SaveUnderway
+from agent.checkpointing.worker.arrivals import Arrivals
 from agent.checkpointing.worker.image import Image
 from checkpoints.collecting.sweeping import Sweeper
 from checkpoints.format.damage import DamagedError, DamagedObjectError
@@ -55,6 +56,7 @@ class Work:
         self._repository: Repository | None = None
         self._writer: Writer | None = None
         self._sweeper: Sweeper | None = None
+        self._on_arrival: Callable[[], None] = _nothing
 
     async def seal(self, checkpoint_id: str, run_number: int) -> Saved | None:
         parsed = parse_checkpoint_id(checkpoint_id)
@@ -109,25 +111,32 @@ class Work:
             _log.warning("checkpoint_compared", found=found, known=since_generation)
             changes = None
 
-        def progress(done: Writing) -> None:
-            say(
-                SaveUnderway(
-                    progress=SaveProgress(
-                        entries=done.entries,
-                        read_bytes=done.read_bytes,
-                        stored_bytes=done.stored_bytes,
-                    )
-                )
-            )
+        last = SaveProgress(entries=0, read_bytes=0, stored_bytes=0)
 
-        record = await writer.write(Path(folder), changes=changes, progress=progress, final=final)
+        def progress(done: Writing) -> None:
+            nonlocal last
+            last = SaveProgress(
+                entries=done.entries, read_bytes=done.read_bytes, stored_bytes=done.stored_bytes
+            )
+            say(SaveUnderway(progress=last))
+
+        self._on_arrival = lambda: say(SaveUnderway(progress=last))
+        try:
+            record = await writer.write(
+                Path(folder), changes=changes, progress=progress, final=final
+            )
+        finally:
+            self._on_arrival = _nothing
         return _saved(record)
 
     async def sweep(self) -> Swept:
         assert self._sweeper is not None, "only a writer sweeps"
         swept = await self._sweeper.sweep()
         return Swept(
-            records=swept.records, deleted_bytes=swept.deleted_bytes, refused=swept.refused
+            records=swept.records,
+            deleted_bytes=swept.deleted_bytes,
+            refused=swept.refused,
+            is_waiting=self._sweeper.is_waiting,
         )
 
     async def restore(
@@ -156,8 +165,9 @@ class Work:
                 account=where.account,
             )
             bare = await open_storage(parse_location(where.url), access)
+            told = Arrivals(bare, lambda: self._on_arrival())
             self._repository = await Repository.open(
-                reliable(bare, clock=self._clock, rng=self._rng),
+                reliable(told, clock=self._clock, rng=self._rng),
                 create=create,
                 single_writer=where.single_writer,
                 clock=self._clock,
@@ -209,3 +219,6 @@ def _saved(record: Record, records: Records | None = None, before: int | None = 
         volume=record.volume,
         passed_over=tuple(passed_over),
     )
+
+
+def _nothing() -> None: ...
