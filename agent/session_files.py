@@ -142,6 +142,7 @@ class SessionFiles:
             self._volume.mount_point / ACTIVE,
             saver,
             BtrfsChanges(),
+            checkpoint_id=spec.id,
             is_full=self._is_full,
             clock=self._clock,
         )

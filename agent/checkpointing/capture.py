@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.checkpointing.changes import Found
-from agent.checkpointing.saver import SaverError
+from agent.checkpointing.saver import SaverError, SupersededError
 from agent.volume.changes.point import UPPER
 from agent.volume.volume import VolumeError
 from common.tasks import first_of
@@ -55,6 +55,7 @@ class VolumeCapture:
         saver: Saver,
         finder: ChangeFinder,
         *,
+        checkpoint_id: str,
         is_full: Callable[[], bool],
         clock: Clock,
     ) -> None:
@@ -63,6 +64,7 @@ class VolumeCapture:
         self._active = active
         self._saver = saver
         self._finder = finder
+        self._checkpoint_id = checkpoint_id
         self._is_full = is_full
         self._clock = clock
         self._moved_at = 0.0
@@ -113,8 +115,23 @@ class VolumeCapture:
                 )
                 watch.cancel()
         except BaseExceptionGroup as errors:
-            raise first_of(errors) from None
+            error = first_of(errors)
+            if final and isinstance(error, SupersededError):
+                return await self._ended(error)
+            raise error from None
         return saved
+
+    async def _ended(self, error: SupersededError) -> Saved:
+        """Return the last generation if it is there: its saver was killed before it could say so.
+
+        Nobody but whoever has the volume writes that one; and nothing writes to the volume any
+        more, so whichever try has committed it, has committed all.
+        """
+        newest = await self._saver.newest(self._checkpoint_id)
+        if newest is None or not newest.final:
+            raise error
+        _log.info("last_capture_was_committed", generation=newest.generation)
+        return newest
 
     def _moved(self, _: SaveProgress) -> None:
         self._moved_at = self._clock.monotonic()

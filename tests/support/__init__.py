@@ -44,6 +44,7 @@ The agent:
 - `saver_rig`           processes that save and restore files
 - `fake_saver`          what they do, in memory, for tests that step the clock
 - `begun_files`         a host's folder where runs begin, without disks
+- `captured_volume`     a volume that is saved, without disks, on a clock that is stepped
 - `bpf`                 what a seccomp filter answers
 - `hanging_fuse`        a file system whose reads never end
 - `poor_host`           a host that lacks something, for one program
