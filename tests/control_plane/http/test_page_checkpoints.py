@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import expect
 
+from checkpoints.storage.opening import REPOSITORY_FOLDER
 from common.messages import CheckpointPhase, RunPhase, StepState, StopStepStatus
 from tests.control_plane.http.test_checkpoints import ended, running, say, shown
+from tests.control_plane.http.test_files import LONG, stored
 from tests.support.open_page import CONTRAST, card, opened
 
 if TYPE_CHECKING:
@@ -196,3 +198,36 @@ async def test_checkpoints_stand_out_in_light_and_dark(folder: Path, scheme: str
         for selector in (".latest", ".state", ".facts", ".note", ".rename", "#checkpoints-age"):
             ratio = await list_.locator(selector).first.evaluate(CONTRAST)
             assert ratio >= 4.5, (selector, ratio)
+
+
+async def test_files_are_looked_at_and_downloaded_with_the_keyboard(folder: Path) -> None:
+    async with opened(folder) as (plane, page, _):
+        _, checkpoint = await stored(plane, folder, many=600)
+        list_ = await dialog(page)
+        await list_.get_by_role("button", name=f"Browse files of {checkpoint['name']}").press(
+            "Enter"
+        )
+        files = page.get_by_role("dialog", name=f"Files of {checkpoint['name']}")
+        await files.get_by_role("button", name="Open folder root").press("Enter")
+        rows = files.locator("tbody tr")
+        await expect(rows).to_have_count(500)
+        await files.get_by_role("button", name="Show more").press("Enter")
+        await expect(rows).to_have_count(606)
+        await expect(rows.filter(has_text="a.csv")).to_contain_text("586 KB")
+        await expect(rows.filter(has_text="gone")).to_contain_text("deleted")
+        await expect(rows.filter(has_text="link → /etc/passwd")).to_have_count(1)
+        for name, content in (("Download a.csv", LONG), ("html", b"<script>alert(1)</script>")):
+            async with page.expect_download() as waiting:
+                await files.get_by_role("button", name=name).press("Enter")
+            path = await (await waiting.value).path()
+            assert path.read_bytes() == content
+        for pack in (folder / "work" / REPOSITORY_FOLDER / "packs").rglob("*/*"):
+            pack.chmod(0o600)
+            pack.write_bytes(b"damaged")
+        await files.get_by_role("button", name="Download a.csv").press("Enter")
+        await expect(files.get_by_role("status")).to_contain_text("“root/a.csv” can’t be read")
+        await files.get_by_role("button", name="Open the top folder").press("Enter")
+        await expect(rows).to_have_count(1)
+        await page.keyboard.press("Escape")
+        await expect(files).to_be_hidden()
+        await expect(list_).to_be_visible()
