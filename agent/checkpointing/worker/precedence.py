@@ -1,6 +1,7 @@
 """How a process that saves files gives way to the people who work with them.
 
-Set before there are threads: each thread begins with what its maker has.
+Only while they do: somebody waits for what is restored, and nobody works any more when files are
+saved a last time. There is no way back without a capability, so it gives way as late as possible.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ NICENESS = 10
 MEMORY_KILL_ADJUSTMENT = -500
 """Of -1000 to 1000: chosen after every process of a session, and before the agent itself."""
 
+_libc = ctypes.CDLL(None)
 _ADJUSTMENT = Path("/proc/self/oom_score_adj")
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 _IOPRIO_WHO_PROCESS = 1  # linux/ioprio.h
@@ -23,11 +25,19 @@ _BEST_EFFORT_LOWEST = 2 << 13 | 7
 
 
 def give_way() -> None:
-    """Take the last place for processors, disk and memory, as far as it is granted."""
-    os.nice(NICENESS)
+    """Take the last place for processors and disk, with all threads. Idempotent."""
     number = _IOPRIO_SET.get(os.uname().machine)
-    if number is not None:
-        ctypes.CDLL(None).syscall(number, _IOPRIO_WHO_PROCESS, 0, _BEST_EFFORT_LOWEST)
+    for name in os.listdir("/proc/self/task"):
+        thread = int(name)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            if os.getpriority(os.PRIO_PROCESS, thread) < NICENESS:
+                os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
+        if number is not None:
+            _libc.syscall(number, _IOPRIO_WHO_PROCESS, thread, _BEST_EFFORT_LOWEST)
+
+
+def be_ended_before_the_agent() -> None:
+    """Take a place in the line for being ended when the machine is out of memory."""
     with contextlib.suppress(OSError):
         inherited = int(_ADJUSTMENT.read_text())
         _ADJUSTMENT.write_text(str(adjusted(inherited)))

@@ -34,7 +34,7 @@ from agent.checkpointing.orders import (
     Write,
 )
 from agent.checkpointing.streams import Stream
-from agent.checkpointing.worker.precedence import give_way
+from agent.checkpointing.worker.precedence import be_ended_before_the_agent, give_way
 from agent.checkpointing.worker.translation import EXPECTED, translated
 from agent.checkpointing.worker.work import Work
 from agent.root.kernel import die_with_parent
@@ -59,7 +59,7 @@ def main(fd: int) -> None:
     die_with_parent(signal.SIGKILL)
     if os.getppid() != agent:
         os._exit(0)  # it had gone before that could tell
-    give_way()
+    be_ended_before_the_agent()
     log.configure(program="agent-checkpoints")
     code = EXIT_BUG
     try:
@@ -132,6 +132,8 @@ class Service:
                 )
                 return Found(saved=saved)
             case Write():
+                if not order.final:
+                    give_way()
                 changes = orders.parse_appendix(message.appendix) if order.has_changes else None
                 saved = await work.write(
                     order.folder,

@@ -18,6 +18,7 @@ from common.secret import Secret
 from common.session_spec import WorkDirectory
 from tests.support.saver_rig import (
     CHECKPOINT,
+    begun,
     is_alive,
     saving,
     until,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 MB = 1024**2
 
 
-async def test_it_gives_way_and_shows_no_secret(tmp_path: Path) -> None:
+async def test_it_shows_no_secret_and_stands_by_itself(tmp_path: Path) -> None:
     where = WorkDirectory(
         url="s3://bucket/path",
         credentials={
@@ -45,8 +46,7 @@ async def test_it_gives_way_and_shows_no_secret(tmp_path: Path) -> None:
         await until(lambda: saver.pid is not None)
         pid = saver.pid
         assert pid is not None
-        await until(lambda: _ionice(pid) == "best-effort: prio 7")
-        assert os.getpriority(os.PRIO_PROCESS, pid) == 10
+        await until(lambda: os.readlink(f"/proc/{pid}/exe") == os.path.realpath(sys.executable))
         proc = Path(f"/proc/{pid}")
         assert b"not-to-be-seen" not in (proc / "cmdline").read_bytes()
         assert b"not-to-be-seen" not in (proc / "environ").read_bytes()
@@ -56,6 +56,27 @@ async def test_it_gives_way_and_shows_no_secret(tmp_path: Path) -> None:
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
+
+
+async def test_it_gives_way_to_people_who_work_and_not_before(tmp_path: Path, folder: Path) -> None:
+    async with saving(work_directory(tmp_path)) as saver:
+        await begun(saver)
+        pid = saver.pid
+        assert pid is not None
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        saved = await saver.write(folder, changes=None)
+        assert _places(pid) == {(10, "best-effort: prio 7")}
+        await saver.rest()
+        await saver.restore(saved, tmp_path / "restored", over=[])
+        await saver.write(folder, changes=[], final=True)
+        assert saver.pid is not None
+        assert _places(saver.pid) == {(own, _ionice(os.getpid()))}
+
+
+def _places(pid: int) -> set[tuple[int, str]]:
+    """Return the places that a process's threads have for processors and disk."""
+    threads = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    return {(os.getpriority(os.PRIO_PROCESS, thread), _ionice(thread)) for thread in threads}
 
 
 def _ionice(pid: int) -> str:
