@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 MARK_NAME = "complete.json"
 ENTRY_BYTES = 4096
-"""What a name takes besides the file's size. Measured: btrfs's metadata of one has 500 to 700 bytes,
-and content is rounded up to blocks of 4 KiB, half of one on average."""
+"""What a name takes besides the file's size. Measured: 500 to 700 bytes of btrfs's metadata, and
+content is rounded up to blocks of 4 KiB, by half of one on average."""
 BEGINNING_BYTES = 256 * 1024**2
 """What the file system itself takes, generously: sparse, so nothing is lost."""
 FREE_BYTES_MIN = 128 * 1024**2
