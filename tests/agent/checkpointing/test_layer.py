@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,16 +24,14 @@ from tests.agent.checkpointing.layer_rig import (
     restored_layer,
     saved_of,
 )
-from tests.support.checkpoint_rig import Thing, seen
-from tests.support.growing_folder import GrowingFolder
+from tests.support.checkpoint_rig import seen
 from tests.support.saver_rig import CHECKPOINT, saving, work_directory
-from tests.support.session_layers import GrowingRoot, alike, overlay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from agent.checkpointing.facts import Restored, Saved
+    from agent.checkpointing.facts import Restored
     from agent.checkpointing.process import SaverProcess
 
 
@@ -51,50 +47,6 @@ async def test_it_shows_what_was_saved_and_nobody_can_change_it(
     await layer.drop()
     assert_nothing_is_left(host)
     await layer.drop()
-
-
-@pytest.mark.parametrize("seed", range(2))
-async def test_a_session_over_it_shows_what_the_one_before_it_showed(
-    tmp_path: Path, host: Path, seed: int
-) -> None:
-    """Three runs, one after the other, each over what the one before it left."""
-    rng = random.Random(seed)
-    image = tmp_path / "image"
-    image.mkdir()
-    growing = GrowingFolder(image, rng)
-    for _ in range(60):
-        growing.change()
-    layer = restored_layer(host)
-    parent: Saved | None = None
-    shown: dict[bytes, Thing] = {}
-    async with saving(work_directory(tmp_path)) as saver:
-        for run in range(3):
-            upper, work, root = (tmp_path / f"{name}{run}" for name in ("upper", "work", "root"))
-            for path in (upper, work, root):
-                path.mkdir()
-            layers = [image]
-            if parent is not None:
-                layers = [await layer.make(saver, parent, over=[image]), image]
-                _make_alike(upper, layers[0])
-            checkpoint_id = f"{run + 1:016x}"
-            await saver.open(checkpoint_id, run_number=run, image="", parent=parent)
-            with overlay(root, layers, upper, work):
-                if run:
-                    assert alike(seen(root)) == alike(shown)
-                session = GrowingRoot(root, rng)
-                for _ in range(40):
-                    session.change()
-                parent = await saver.write(upper, changes=None, final=True)
-                shown = seen(root)
-        await layer.drop()
-    assert_nothing_is_left(host)
-
-
-def _make_alike(upper: Path, below: Path) -> None:
-    """Give a new volume's top folder, which covers that of the layer, what that one has."""
-    status = below.stat()
-    os.chown(upper, status.st_uid, status.st_gid)
-    shutil.copystat(below, upper)
 
 
 class _Counting:
