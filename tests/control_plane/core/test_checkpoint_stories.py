@@ -200,6 +200,24 @@ async def _delete(story: Story) -> None:
             story.studios.remove(studio)
 
 
+async def _leave(story: Story) -> None:
+    """End a Studio that others may have been added from, until nothing of it is left."""
+    studio = story.some()
+    if studio is None:
+        return
+    await story.plane.service.stop(story.plane.admin, studio.session_id)
+    for _ in range(4):
+        await story.plane.turn(11)
+    await story.begin()
+    with contextlib.suppress(ConflictError):
+        await story.plane.service.delete(story.plane.admin, studio.session_id)
+        story.studios.remove(studio)
+    for _ in range(2):
+        await story.plane.turn(11)
+    await story.begin()
+    await _collect(story)
+
+
 async def _collect(story: Story) -> None:
     async with Removals(story.plane.service.core).hold(WORK) as hold:
         assert hold is not None
@@ -212,7 +230,7 @@ async def _collect(story: Story) -> None:
 
 
 _CHANCES: tuple[tuple[float, Callable[[Story], Awaitable[None]]], ...] = (
-    (2.0, _add),
+    (3.0, _add),
     (3.0, _start),
     (2.0, _stop),
     (4.0, _turn),
@@ -221,6 +239,7 @@ _CHANCES: tuple[tuple[float, Callable[[Story], Awaitable[None]]], ...] = (
     (5.0, _deliver),
     (2.0, _delete_checkpoint),
     (0.5, _delete),
+    (1.0, _leave),
     (2.0, _collect),
 )
 
