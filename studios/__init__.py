@@ -10,7 +10,9 @@ the whole system.
 - `client`        the API as methods
 - `transport`     one request and its answer; every error translated
 - `shapes`        what the API answers
-- `names`         which Studio or template a person means
+- `shapes_of_people` what it answers about people
+- `saved`         how old what is saved is (pure)
+- `names`         which Studio, checkpoint or template a person means
 - `phases`        phases of a start with their durations (pure)
 - `waiting`       `--wait`: look until a status is reached, showing phases
 - `output`        tables, sheets and JSON

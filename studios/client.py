@@ -8,32 +8,32 @@ from urllib.parse import quote
 
 from studios import transport
 from studios.failures import CommandError, NotFoundError
-from studios.names import looks_like_id, select
+from studios.names import looks_like_id, select, select_checkpoint
 from studios.shapes import (
-    AddedUser,
+    Checkpoint,
+    CheckpointPage,
     ComputeEnvs,
-    LoginLink,
-    NewRole,
-    NewUser,
+    NewCheckpointName,
     Scope,
     ScopedToken,
     Studio,
     StudioPage,
     StudioReply,
     Templates,
-    UserInfo,
-    Users,
 )
+from studios.shapes_of_people import AddedUser, LoginLink, NewRole, NewUser, UserInfo, Users
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from studios.credentials import Credentials
-    from studios.shapes import ComputeEnv, NewStudio, Template, User
+    from studios.shapes import ComputeEnv, NewStudio, Template
+    from studios.shapes_of_people import User
     from studios.transport import Transport
 
 PAGE_SIZE = 100  # the API's own limit
+CHECKPOINTS_SIZE = 50  # and that for checkpoints
 
 
 class Client:
@@ -89,6 +89,37 @@ class Client:
 
     async def delete(self, session_id: str) -> None:
         await self._transport.send("DELETE", _studio(session_id))
+
+    # ── Checkpoints ──────────────────────────────────────────────────────────
+
+    async def checkpoints(self, session_id: str, search: str = "") -> list[Checkpoint]:
+        """Return all of a Studio's checkpoints that match, newest first."""
+        found: list[Checkpoint] = []
+        while True:
+            query = {"max": str(CHECKPOINTS_SIZE), "offset": str(len(found))}
+            if search:
+                query["search"] = search
+            path = f"{_studio(session_id)}/checkpoints"
+            page = await self._transport.call("GET", path, CheckpointPage, query=query)
+            found += page.checkpoints
+            if not page.checkpoints or len(found) >= page.total_size:
+                return found
+
+    async def find_checkpoint(self, studio: Studio, wanted: str) -> Checkpoint:
+        """Return the one of that name or number, or `latest`."""
+        return select_checkpoint(wanted, studio, await self.checkpoints(studio.session_id))
+
+    async def save_now(self, session_id: str) -> Checkpoint:
+        """Have the session's files saved; returns at once, with what they are saved to."""
+        return await self._transport.call("POST", f"{_studio(session_id)}/checkpoints", Checkpoint)
+
+    async def rename_checkpoint(self, session_id: str, number: int, name: str) -> Checkpoint:
+        path = f"{_studio(session_id)}/checkpoints/{number}"
+        body = NewCheckpointName(name=name)
+        return await self._transport.call("PUT", path, Checkpoint, body=body)
+
+    async def delete_checkpoint(self, session_id: str, number: int) -> None:
+        await self._transport.send("DELETE", f"{_studio(session_id)}/checkpoints/{number}")
 
     async def templates(self) -> tuple[Template, ...]:
         reply = await self._transport.call("GET", "/studios/templates", Templates)

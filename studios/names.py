@@ -10,7 +10,11 @@ from studios.failures import AmbiguousNameError, CommandError, NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from studios.shapes import ComputeEnv, Studio, Template, User
+    from studios.shapes import Checkpoint, ComputeEnv, Studio, Template
+    from studios.shapes_of_people import User
+
+LATEST = "latest"
+"""What the newest checkpoint that holds something may be called; one of that very name wins."""
 
 
 def looks_like_id(text: str) -> bool:
@@ -76,3 +80,27 @@ def select_user(name: str, users: Sequence[User]) -> User:
         if name in (user.user_name, str(user.id)):
             return user
     raise NotFoundError(f"There is no user {name!r}: see them all with `studios users list`.")
+
+
+def select_checkpoint(wanted: str, studio: Studio, checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """Return the Studio's checkpoint of that name or number, or the latest; newest come first."""
+    for checkpoint in checkpoints:
+        if checkpoint.name == wanted:
+            return checkpoint
+    for checkpoint in checkpoints:
+        if str(checkpoint.id) == wanted:
+            return checkpoint
+    found = latest(checkpoints)
+    if wanted == LATEST and found is not None:
+        return found
+    seen = f"see them with `studios checkpoints list {studio.session_id}`."
+    if wanted == LATEST:
+        raise NotFoundError(f"Nothing of {studio.name} was saved yet: {seen}")
+    raise NotFoundError(f"{studio.name} has no checkpoint {wanted!r}: {seen}")
+
+
+def latest(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
+    """Return the newest that holds something."""
+    return next(
+        (each for each in checkpoints if each.generation and each.status != "invalid"), None
+    )

@@ -12,11 +12,11 @@ from datetime import datetime
 import msgspec
 
 
-class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    pass
+class Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One of the API's."""
 
 
-class Person(_Shape, frozen=True, kw_only=True):
+class Person(Shape, frozen=True, kw_only=True):
     """Who made a Studio, or may connect to it."""
 
     id: int = 0
@@ -25,7 +25,7 @@ class Person(_Shape, frozen=True, kw_only=True):
     avatar: str | None = None
 
 
-class StatusInfo(_Shape, frozen=True, kw_only=True):
+class StatusInfo(Shape, frozen=True, kw_only=True):
     """`status` is one of building buildFailed starting running stopping stopped errored."""
 
     status: str
@@ -34,7 +34,7 @@ class StatusInfo(_Shape, frozen=True, kw_only=True):
     stop_reason: str | None = None
 
 
-class ProgressStep(_Shape, frozen=True, kw_only=True):
+class ProgressStep(Shape, frozen=True, kw_only=True):
     """`status` is one of pending in-progress succeeded errored."""
 
     status: str
@@ -42,7 +42,7 @@ class ProgressStep(_Shape, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-class ComputeEnv(_Shape, frozen=True, kw_only=True):
+class ComputeEnv(Shape, frozen=True, kw_only=True):
     """Where sessions run."""
 
     id: str
@@ -54,7 +54,7 @@ class ComputeEnv(_Shape, frozen=True, kw_only=True):
     """Names of the variables that Studios inherit."""
 
 
-class Template(_Shape, frozen=True, kw_only=True):
+class Template(Shape, frozen=True, kw_only=True):
     """`repository` is what a new Studio names as its tool."""
 
     repository: str
@@ -65,14 +65,14 @@ class Template(_Shape, frozen=True, kw_only=True):
     tag: str = ""
 
 
-class DataMount(_Shape, frozen=True, kw_only=True):
+class DataMount(Shape, frozen=True, kw_only=True):
     """One data link of a Studio."""
 
     data_link_id: str
     path: str = ""
 
 
-class Configuration(_Shape, frozen=True, kw_only=True):
+class Configuration(Shape, frozen=True, kw_only=True):
     """How a Studio's sessions run."""
 
     gpu: int = 0
@@ -88,7 +88,7 @@ class Configuration(_Shape, frozen=True, kw_only=True):
     ssh_enabled: bool = False
 
 
-class Connection(_Shape, frozen=True, kw_only=True):
+class Connection(Shape, frozen=True, kw_only=True):
     """One person connected to a session now."""
 
     id: int = 0
@@ -97,7 +97,7 @@ class Connection(_Shape, frozen=True, kw_only=True):
     last_active: datetime | None = None
 
 
-class Label(_Shape, frozen=True, kw_only=True):
+class Label(Shape, frozen=True, kw_only=True):
     """A label; resource labels have a value."""
 
     id: int = 0
@@ -107,7 +107,7 @@ class Label(_Shape, frozen=True, kw_only=True):
     is_default: bool = False
 
 
-class Health(_Shape, frozen=True, kw_only=True):
+class Health(Shape, frozen=True, kw_only=True):
     """What the control plane found when it last asked the session through the edge."""
 
     ok: bool
@@ -115,7 +115,7 @@ class Health(_Shape, frozen=True, kw_only=True):
     message: str = ""
 
 
-class ResourceUse(_Shape, frozen=True, kw_only=True):
+class ResourceUse(Shape, frozen=True, kw_only=True):
     """What the session's processes take together."""
 
     cpu_percent: float
@@ -124,7 +124,7 @@ class ResourceUse(_Shape, frozen=True, kw_only=True):
     measured_at: datetime | None = None
 
 
-class Volume(_Shape, frozen=True, kw_only=True):
+class Volume(Shape, frozen=True, kw_only=True):
     """The session's own file system."""
 
     size_bytes: int
@@ -134,7 +134,7 @@ class Volume(_Shape, frozen=True, kw_only=True):
     message: str = ""
 
 
-class Tool(_Shape, frozen=True, kw_only=True):
+class Tool(Shape, frozen=True, kw_only=True):
     """The tool's process."""
 
     phase: str
@@ -143,7 +143,7 @@ class Tool(_Shape, frozen=True, kw_only=True):
     last_lines: tuple[str, ...] = ()
 
 
-class Activity(_Shape, frozen=True, kw_only=True):
+class Activity(Shape, frozen=True, kw_only=True):
     """Why the session counts as used."""
 
     last_active_at: datetime | None = None
@@ -151,7 +151,7 @@ class Activity(_Shape, frozen=True, kw_only=True):
     open_websockets: int = 0
 
 
-class ParentCheckpoint(_Shape, frozen=True, kw_only=True):
+class ParentCheckpoint(Shape, frozen=True, kw_only=True):
     """What a Studio was added from. Names are empty once what they name is gone."""
 
     checkpoint_id: int
@@ -160,7 +160,7 @@ class ParentCheckpoint(_Shape, frozen=True, kw_only=True):
     studio_name: str = ""
 
 
-class Checkpoint(_Shape, frozen=True, kw_only=True):
+class Checkpoint(Shape, frozen=True, kw_only=True):
     """What one session saved, or is `saving` now. `status`: empty interim finalized invalid."""
 
     id: int
@@ -183,14 +183,20 @@ class Checkpoint(_Shape, frozen=True, kw_only=True):
     saving: bool = False
 
 
-class CheckpointPage(_Shape, frozen=True, kw_only=True):
+class CheckpointPage(Shape, frozen=True, kw_only=True):
     """A part of a Studio's checkpoints, newest first; `total_size` counts all that match."""
 
     checkpoints: tuple[Checkpoint, ...] = ()
     total_size: int = 0
 
 
-class Studio(_Shape, frozen=True, kw_only=True):
+class NewCheckpointName(Shape, frozen=True, kw_only=True):
+    """A checkpoint's other name."""
+
+    name: str
+
+
+class Studio(Shape, frozen=True, kw_only=True):
     """One Studio."""
 
     session_id: str
@@ -233,39 +239,39 @@ class Studio(_Shape, frozen=True, kw_only=True):
         return self.status_info.status
 
 
-class StudioPage(_Shape, frozen=True, kw_only=True):
+class StudioPage(Shape, frozen=True, kw_only=True):
     """A part of the list; `total_size` counts all that match."""
 
     studios: tuple[Studio, ...] = ()
     total_size: int = 0
 
 
-class StudioReply(_Shape, frozen=True, kw_only=True):
+class StudioReply(Shape, frozen=True, kw_only=True):
     """What creating a Studio answers."""
 
     studio: Studio
 
 
-class Templates(_Shape, frozen=True, kw_only=True):
+class Templates(Shape, frozen=True, kw_only=True):
     """The tools that new Studios can have."""
 
     templates: tuple[Template, ...] = ()
     total_size: int = 0
 
 
-class ComputeEnvs(_Shape, frozen=True, kw_only=True):
+class ComputeEnvs(Shape, frozen=True, kw_only=True):
     """Where new Studios can run."""
 
     compute_envs: tuple[ComputeEnv, ...] = ()
 
 
-class ErrorReply(_Shape, frozen=True, kw_only=True):
+class ErrorReply(Shape, frozen=True, kw_only=True):
     """Every error's body."""
 
     message: str
 
 
-class NewConfiguration(_Shape, frozen=True, kw_only=True, omit_defaults=True):
+class NewConfiguration(Shape, frozen=True, kw_only=True, omit_defaults=True):
     """How a new Studio's sessions shall run; what is left out takes the platform's default."""
 
     gpu: int | None = None
@@ -275,7 +281,7 @@ class NewConfiguration(_Shape, frozen=True, kw_only=True, omit_defaults=True):
     environment: dict[str, str] = {}
 
 
-class NewStudio(_Shape, frozen=True, kw_only=True, omit_defaults=True):
+class NewStudio(Shape, frozen=True, kw_only=True, omit_defaults=True):
     """What a new Studio is asked for."""
 
     name: str
@@ -287,61 +293,13 @@ class NewStudio(_Shape, frozen=True, kw_only=True, omit_defaults=True):
     initial_checkpoint_id: int | None = None
 
 
-class User(_Shape, frozen=True, kw_only=True):
-    """One person who may log in, with a role: owner admin maintain launch connect view."""
-
-    id: int
-    user_name: str = ""
-    role: str = ""
-    email: str | None = None
-
-
-class UserInfo(_Shape, frozen=True, kw_only=True):
-    """Who a token belongs to."""
-
-    user: User
-
-
-class Users(_Shape, frozen=True, kw_only=True):
-    """Everybody who may log in."""
-
-    users: tuple[User, ...] = ()
-    total_size: int = 0
-
-
-class NewUser(_Shape, frozen=True, kw_only=True):
-    """A person to add."""
-
-    name: str
-    role: str
-
-
-class AddedUser(_Shape, frozen=True, kw_only=True):
-    """A person just added, and the link that logs their browser in once."""
-
-    user: User
-    login_url: str
-
-
-class NewRole(_Shape, frozen=True, kw_only=True):
-    """A person's other role."""
-
-    role: str
-
-
-class LoginLink(_Shape, frozen=True, kw_only=True):
-    """Logs a browser in once; earlier links of the same person stop working."""
-
-    login_url: str
-
-
-class Scope(_Shape, frozen=True, kw_only=True):
+class Scope(Shape, frozen=True, kw_only=True):
     """Which of a session's own endpoints a token is for."""
 
     scope: str
 
 
-class ScopedToken(_Shape, frozen=True, kw_only=True):
+class ScopedToken(Shape, frozen=True, kw_only=True):
     """A token good for `url` for some minutes."""
 
     token: str

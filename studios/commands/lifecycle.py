@@ -78,12 +78,13 @@ async def delete(surroundings: Surroundings, name: str, yes: bool) -> None:
     async with surroundings.client() as client:
         studio = await client.find(name)
         if not yes:
-            _confirm(f"Delete {studio.name} ({studio.session_id}) and everything in it?")
+            confirm(f"Delete {studio.name} ({studio.session_id}) and everything in it?")
         await client.delete(studio.session_id)
     surroundings.say(f"{studio.name} ({studio.session_id}) is deleted.")
 
 
-def _confirm(question: str) -> None:
+def confirm(question: str) -> None:
+    """Go on if the person says yes."""
     try:
         click.confirm(question, abort=True, err=True)
     except click.Abort:

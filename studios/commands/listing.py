@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from studios import saved
 from studios.commands.options import awaited, studio_argument
 from studios.names import short_name
 from studios.output import (
@@ -21,6 +22,7 @@ from studios.surroundings import Surroundings, pass_surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from studios.shapes import Studio, Volume
 
@@ -74,7 +76,7 @@ async def view(surroundings: Surroundings, name: str, output: str) -> None:
     if output == "json":
         print_json(surroundings.out, studio)
     else:
-        print_sheet(surroundings.out, _facts(studio))
+        print_sheet(surroundings.out, _facts(studio, surroundings.clock.now()))
 
 
 @click.command()
@@ -95,7 +97,7 @@ async def templates(surroundings: Surroundings, output: str) -> None:
     )
 
 
-def _facts(studio: Studio) -> Iterator[tuple[str, str]]:
+def _facts(studio: Studio, now: datetime) -> Iterator[tuple[str, str]]:
     info = studio.status_info
     yield "Name", studio.name
     yield "Id", studio.session_id
@@ -115,7 +117,8 @@ def _facts(studio: Studio) -> Iterator[tuple[str, str]]:
         yield "Connected", connection.user_name
     for step in studio.progress:
         yield "Progress", f"{step.status}: {step.message}"
-    for warning in _warnings(studio):
+    yield "Saved", saved.in_short(studio, now)
+    for warning in _warnings(studio, now):
         yield "Warning", warning
     if studio.health is not None:
         yield "Health" if studio.health.ok else "Unhealthy", studio.health.message
@@ -129,13 +132,15 @@ def _facts(studio: Studio) -> Iterator[tuple[str, str]]:
     yield "Last started", show_time(studio.last_started)
 
 
-def _warnings(studio: Studio) -> Iterable[str]:
+def _warnings(studio: Studio, now: datetime) -> Iterable[str]:
     """Return each warning once: a step on the way carries the session's, too."""
     found = [warning for step in studio.progress for warning in step.warnings]
     found += studio.warnings
     if studio.volume is not None and studio.volume.message:
         said = studio.volume.message
         found.append(f"{said[0].upper()}{said[1:]}.")
+    if late := saved.lateness(studio, now):
+        found.append(late)
     return dict.fromkeys(found)
 
 

@@ -10,7 +10,7 @@ from studios.commands.options import awaited
 from studios.credentials import Credentials
 from studios.names import select_user
 from studios.output import format_option, print_json
-from studios.shapes import LoginLink
+from studios.shapes_of_people import LoginLink
 from studios.surroundings import Surroundings, pass_surroundings
 
 

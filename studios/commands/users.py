@@ -8,7 +8,7 @@ import msgspec
 from studios.commands.options import awaited
 from studios.names import select_user
 from studios.output import format_option, print_json, print_table
-from studios.shapes import Users
+from studios.shapes_of_people import Users
 from studios.surroundings import Surroundings, pass_surroundings
 
 ROLES = ("owner", "admin", "maintain", "launch", "connect", "view")

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from control_plane.api import people, shapes as served
-from studios import config, shapes
+from studios import config, shapes, shapes_of_people
 from studios.__main__ import cli
 from studios.surroundings import Surroundings
 from tests.support.plane import Plane, open_test_plane
@@ -179,7 +179,7 @@ NOT_SHOWN = {
         (served.CheckpointShape, shapes.Checkpoint),
         (served.CheckpointList, shapes.CheckpointPage),
         (served.ParentCheckpointShape, shapes.ParentCheckpoint),
-        (people.UserReply, shapes.User),
+        (people.UserReply, shapes_of_people.User),
     ],
     ids=lambda kind: kind.__name__,
 )

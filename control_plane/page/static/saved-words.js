@@ -88,7 +88,10 @@ export function lateness(studio, now) {
  * when it was asked for: until that changes, what says that nothing is being saved is old news.
  */
 export function outcome(checkpoint, before, studio) {
-  if (checkpoint.dateSaved && !checkpoint.saving && (!before || new Date(checkpoint.dateSaved) > new Date(before))) {
+  const isNewer = checkpoint.dateSaved && (!before || new Date(checkpoint.dateSaved) > new Date(before));
+  // A session that is over answers nobody: it has saved all, or nobody knows since when.
+  const isAnswered = !checkpoint.saving && current(studio);
+  if (isNewer && (isAnswered || checkpoint.status === "finalized")) {
     return { text: `Saved: everything as of ${moment(checkpoint.dateSaved)} is safe.`, isFinal: true };
   }
   if (!current(studio)) return { text: "The session ended before it was saved once more.", isFinal: true };

@@ -1,4 +1,4 @@
-"""`collect` and `delete`: what nothing needs any more goes."""
+"""`collect`, and `delete` by hand: what nothing needs any more goes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from checkpoints.reading.selection import NoSuchError, choose_checkpoint, parse_
 from studios.commands.checkpoints.bars import bar
 from studios.commands.checkpoints.opening import (
     WorkDirectory,
-    checkpoint_argument,
     opened,
     work_directory_option,
 )
@@ -151,30 +150,15 @@ def _rewriting(found: Collected) -> str:
     return f"rewrite {before}{after}"
 
 
-@click.command("delete")
-@checkpoint_argument
-@click.option(
-    "--even-if-written",
-    is_flag=True,
-    help="Also one that a session may be writing to: it can't save anything any more.",
-)
-@work_directory_option
-@format_option
-@pass_surroundings
-@awaited
-async def delete_command(
+async def delete_by_hand(
     surroundings: Surroundings,
-    *,
     checkpoint: str,
-    even_if_written: bool,
     work_directory: WorkDirectory,
+    *,
+    even_if_written: bool,
     output: str,
 ) -> None:
-    """Delete a checkpoint with all its generations. There is no way back.
-
-    What only it needed is freed by `studios checkpoints collect`, a day later. Checkpoints that
-    were started from it keep all they need.
-    """
+    """Delete one that a work directory holds, without the control plane."""
     async with opened(surroundings, work_directory) as repository:
         selector = parse_selector(checkpoint)
         if "@" in checkpoint:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import click
 
@@ -73,13 +73,34 @@ class WorkDirectory:
         return (location.path / REPOSITORY_FOLDER).resolve()
 
 
-def work_directory_option(command: F) -> F:
-    """Add `work_directory`: an address, and what that doesn't say."""
+@overload
+def work_directory_option(command: F, /) -> F: ...
 
+
+@overload
+def work_directory_option(*, required: bool) -> Callable[[F], F]: ...
+
+
+def work_directory_option(
+    command: F | None = None, /, *, required: bool = True
+) -> F | Callable[[F], F]:
+    """Add `work_directory`: an address, and what that doesn't say.
+
+    Where it isn't required, it is None without an address.
+    """
+    if command is None:
+        return lambda command: _with_work_directory(command, required=required)
+    return _with_work_directory(command, required=required)
+
+
+def _with_work_directory(command: F, *, required: bool) -> F:
     @wraps(command)
-    def call(*args: Any, url: str, endpoint: str, region: str, account: str, **kwargs: Any) -> Any:
+    def call(
+        *args: Any, url: str | None, endpoint: str, region: str, account: str, **kwargs: Any
+    ) -> Any:
         access = Access(endpoint=endpoint, region=region, account=account)
-        return command(*args, work_directory=WorkDirectory(url, access), **kwargs)
+        where = None if url is None else WorkDirectory(url, access)
+        return command(*args, work_directory=where, **kwargs)
 
     options = (
         click.option("--account", default="", metavar="NAME", help="Azure's storage account."),
@@ -91,7 +112,7 @@ def work_directory_option(command: F) -> F:
             "-w",
             "--work-dir",
             "url",
-            required=True,
+            required=required,
             metavar="URL",
             help="/path, s3://bucket/path, gs://bucket/path or az://container/path.",
         ),
