@@ -21,14 +21,15 @@ import structlog
 from agent.checkpointing.beginning import Beginner, Beginning, Place
 from agent.checkpointing.capture import VolumeCapture
 from agent.checkpointing.captures import Captures, Commit, NotSavedError
-from agent.checkpointing.changes import BtrfsChanges
+from agent.checkpointing.changes import BtrfsChanges, Unknown
 from agent.checkpointing.image import image_of
 from agent.checkpointing.layer import RestoredLayer
 from agent.checkpointing.process import SaverProcess
 from agent.checkpointing.volume_note import remove_volume
 from agent.earlier_files import CannotImportError, bring_in
 from agent.volume.attachment import ACTIVE
-from agent.volume.btrfs import IMAGE_NAME, BtrfsVolume
+from agent.volume.live_files import LiveFiles
+from agent.volume.loop_volume import IMAGE_NAME, LoopVolume
 from agent.volume.monitor import VolumeMonitor
 from agent.volume.snapshots import Snapshots
 from checkpoints.format.ids import new_checkpoint_id
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from agent.checkpointing.capture import Views
+    from agent.checkpointing.changes import ChangeFinder
     from agent.checkpointing.saver import Saver
     from agent.host_state import HostState
     from common.clock import Clock
@@ -78,7 +81,7 @@ class SessionFiles:
         self._settings = settings
         self._clock = clock
         self._on_change = on_change
-        self._volume = BtrfsVolume(host.folder, spec.volume, clock=clock)
+        self._volume = LoopVolume(host.folder, spec.volume, clock=clock)
         self._volume_image = host.folder / IMAGE_NAME
         self._monitor = VolumeMonitor(self._volume, spec.volume, clock=clock, on_change=on_change)
         self._layer = RestoredLayer(host.folder / RESTORED, clock=clock)
@@ -87,6 +90,8 @@ class SessionFiles:
         self._saver: Saver | None = None
         self._beginning = Beginning(None, None, None, ())
         self._captures: Captures | None = None
+        self._weakness = ""
+        """What is less safe about the volume than it could be."""
 
     # ── Their life ───────────────────────────────────────────────────────────
 
@@ -106,6 +111,7 @@ class SessionFiles:
         _log.info("volume_image_ready")
         mount_point = await self._volume.attach()
         _log.info("volume_attached")
+        self._weakness = await self._volume.weakness() if spec is not None else ""
         active = mount_point / ACTIVE
         await self._bring_in_earlier_files(active / "upper", tell)
         if spec is not None and self._saver is not None:
@@ -137,13 +143,20 @@ class SessionFiles:
         self._on_change()
 
     def _composed(self, spec: CheckpointSpec, saver: Saver, image: str) -> Captures:
+        active = self._volume.mount_point / ACTIVE
+        views: Views = LiveFiles(active, clock=self._clock)
+        finder: ChangeFinder = Unknown()
+        takes_snapshots = self._volume.takes_snapshots
+        if takes_snapshots:
+            views = Snapshots(self._volume, tasks=self._tasks, clock=self._clock, rng=self._rng)
+            finder = BtrfsChanges()
         capture = VolumeCapture(
-            Snapshots(self._volume, tasks=self._tasks, clock=self._clock, rng=self._rng),
-            self._volume.mount_point / ACTIVE,
+            views,
+            active,
             saver,
-            BtrfsChanges(),
+            finder,
             checkpoint_id=spec.id,
-            is_full=self._is_full,
+            is_full=lambda: takes_snapshots and self._is_full(),  # only they keep room
             clock=self._clock,
         )
         return Captures(
@@ -236,7 +249,8 @@ class SessionFiles:
 
     def warnings(self) -> tuple[str, ...]:
         """Return sentences for the status."""
-        return self._beginning.warnings
+        weakness = (self._weakness,) if self._weakness else ()
+        return (*self._beginning.warnings, *weakness)
 
     def growths(self) -> tuple[int, int]:
         """Return how often the volume grew, and how often it could not."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from agent.root import kernel
 from agent.root.layers import enter_own_mounts
-from agent.volume.btrfs import BtrfsVolume
+from agent.volume.loop_volume import LoopVolume
 from common.clock import SystemClock
 from common.session_spec import VolumeLimits
 
@@ -39,7 +39,7 @@ def mount_overlay(folder: Path) -> None:
 async def mount_volume(folder: Path) -> None:
     """Mount a session's volume without anything above it."""
     limits = VolumeLimits(initial_bytes=VOLUME_BYTES)
-    volume = BtrfsVolume(folder, limits, clock=SystemClock())
+    volume = LoopVolume(folder, limits, clock=SystemClock())
     await volume.create()
     await volume.attach()
 

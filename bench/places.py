@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 from agent.root.address import SessionAddress
 from agent.supervisor.plain_http import NoAnswerError, get
 from agent.volume.attachment import ACTIVE
-from agent.volume.btrfs import MOUNT_NAME
+from agent.volume.loop_volume import MOUNT_NAME
 from bench import place, workbench
 from bench.agents import agent
 from bench.processes import BenchError, Child, child, free_port

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from agent.checkpointing.facts import RestoreProgress, Saved
     from agent.checkpointing.layer import RestoredLayer
     from agent.checkpointing.saver import Saver
-    from agent.volume.btrfs import BtrfsVolume
+    from agent.volume.loop_volume import LoopVolume
     from common.clock import Clock
     from common.session_spec import CheckpointSpec
 
@@ -79,7 +79,7 @@ class Place:
     """Where a session's files lie on the host."""
 
     folder: Path
-    volume: BtrfsVolume
+    volume: LoopVolume
     volume_image: Path
     layer: RestoredLayer
 

@@ -1,4 +1,4 @@
-"""One capture: what a volume shows at an instant, committed.
+"""One capture: what a volume shows, at one instant where it has snapshots, committed.
 
     snapshot ─ what changed? ─┬─ nothing: what is saved is still true
                               └─ write ─ committed ─ snapshot dropped ─ swept
@@ -6,12 +6,14 @@
 The snapshot is dropped before anything else happens, however the capture ended: it keeps the space
 of all that is deleted after it. For the same reason one is given up that stands still, or that is
 in the way of a volume that becomes full; nothing is lost but its time.
+
+Without snapshots the files are read as they are at each instant, see `agent.volume.live_files`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -23,12 +25,12 @@ from common.tasks import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from agent.checkpointing.changes import ChangeFinder
     from agent.checkpointing.facts import Saved, SaveProgress
     from agent.checkpointing.saver import Saver
-    from agent.volume.snapshots import Snapshots
     from common.clock import Clock
 
 WATCH_SECONDS = 5.0
@@ -45,12 +47,24 @@ class GivenUpError(Exception):
     """A capture was given up; a later one may succeed. The text is a sentence."""
 
 
+class Views(Protocol):
+    """How a volume is seen by a capture: `Snapshots` or `LiveFiles`."""
+
+    def taken(self) -> AbstractAsyncContextManager[Path]:
+        """Give `active`, or a copy of it that nobody writes to, for the length of a block."""
+        ...
+
+    async def reclaim(self, mount_point: Path) -> None:
+        """Have what copies that are gone have kept count as free."""
+        ...
+
+
 class VolumeCapture:
     """Of one volume, under the checkpoint that the saver has opened. One at a time."""
 
     def __init__(
         self,
-        snapshots: Snapshots,
+        views: Views,
         active: Path,
         saver: Saver,
         finder: ChangeFinder,
@@ -60,7 +74,7 @@ class VolumeCapture:
         clock: Clock,
     ) -> None:
         """`active` is the volume's folder of that name; `is_full` tells of one at its limit."""
-        self._snapshots = snapshots
+        self._views = views
         self._active = active
         self._saver = saver
         self._finder = finder
@@ -77,7 +91,7 @@ class VolumeCapture:
         GivenUpError. Cancelled, it returns once nothing uses the volume any more.
         """
         try:
-            async with self._snapshots.taken() as snapshot:
+            async with self._views.taken() as snapshot:
                 taken = await self._take(snapshot, saved, final=final)
         except VolumeError as error:
             if not final:
@@ -154,7 +168,7 @@ class VolumeCapture:
         Neither is worth more than a word: both happen by themselves, later.
         """
         try:
-            await self._snapshots.reclaim(self._active.parent)
+            await self._views.reclaim(self._active.parent)
             await self._saver.sweep()
         except (VolumeError, SaverError) as error:
             _log.info("capture_not_cleaned_up", reason=str(error))

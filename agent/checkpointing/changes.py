@@ -41,6 +41,14 @@ class ChangeFinder(Protocol):
         ...
 
 
+class Unknown:
+    """Knows nothing: what changed is found by comparing what there is with what was saved."""
+
+    async def find(self, snapshot: Path) -> Found:
+        """See `ChangeFinder`."""
+        return Found(snapshot / UPPER, None, _nothing)
+
+
 class BtrfsChanges:
     """Asks btrfs; see `agent.volume.changes.finder`."""
 
@@ -69,3 +77,6 @@ class BtrfsChanges:
 
     def _commit(self, point: Point | None) -> None:
         self._since = point
+
+
+def _nothing() -> None: ...

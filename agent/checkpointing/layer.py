@@ -27,8 +27,8 @@ from agent.checkpointing.saver import NoRoomError
 from agent.root import kernel
 from agent.volume import image, syscalls
 from agent.volume.attachment import ACTIVE, aligned
-from agent.volume.btrfs import IMAGE_NAME, MOUNT_NAME, BtrfsVolume
 from agent.volume.changes.point import UPPER
+from agent.volume.loop_volume import IMAGE_NAME, MOUNT_NAME, LoopVolume
 from agent.volume.monitor import VolumeMonitor
 from agent.volume.neighbours import promised_bytes, promised_to_others_bytes
 from agent.volume.policy import gigabytes
@@ -91,7 +91,7 @@ class RestoredLayer:
         self._clock = clock
         self._host_reserve_bytes = host_reserve_bytes
         self._threads = Threads(1, "restored-layer")
-        self._volume: BtrfsVolume | None = None
+        self._volume: LoopVolume | None = None
 
     async def make(
         self,
@@ -175,7 +175,7 @@ class RestoredLayer:
 
     async def _restore_into(
         self,
-        volume: BtrfsVolume,
+        volume: LoopVolume,
         saver: Saver,
         saved: Saved,
         over: Sequence[Path],
@@ -193,8 +193,8 @@ class RestoredLayer:
         except BaseExceptionGroup as errors:
             raise first_of(errors) from None
 
-    def _new_volume(self, initial_bytes: int, promised: int) -> BtrfsVolume:
-        return BtrfsVolume(
+    def _new_volume(self, initial_bytes: int, promised: int) -> LoopVolume:
+        return LoopVolume(
             self._folder,
             self._limits(aligned(initial_bytes)),
             clock=self._clock,
@@ -258,7 +258,7 @@ class RestoredLayer:
             self._mark.unlink()
             _sync(self._folder)
 
-    async def _detach(self, volume: BtrfsVolume) -> None:
+    async def _detach(self, volume: LoopVolume) -> None:
         try:
             await volume.detach()
         except StillInUseError:

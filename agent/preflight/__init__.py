@@ -7,6 +7,7 @@
 - `needs`         what sessions need, what for, and who gives it (pure tables)
 - `judgment`      facts and needs make findings (pure)
 - `rights`        what the agent itself may do (pure)
+- `volumes`       which file system volumes are of, and what that costs (pure)
 - `refusals`      who refuses what root may do, and what lifts it (pure)
 - `surroundings`  which engine's container this is, if it is one (pure)
 - `place`         what the folder for volumes lies on (pure)

@@ -21,7 +21,6 @@ _AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
-_FSOPEN_CLOEXEC = 1
 _MOUNT_ATTR_BYTES = 32
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _KEYCTL_GET_KEYRING_ID, _SESSION_KEYRING = 0, -3
@@ -29,7 +28,6 @@ _KEYCTL_GET_KEYRING_ID, _SESSION_KEYRING = 0, -3
 # From 424 on, all architectures share their numbers.
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
-_SYS_FSOPEN = 430
 _SYS_PIDFD_OPEN = 434
 _SYS_CLOSE_RANGE = 436
 _SYS_MOUNT_SETATTR = 442
@@ -71,18 +69,6 @@ def try_calls() -> dict[str, int]:
             _SYS_KEYCTL[machine], _KEYCTL_GET_KEYRING_ID, _SESSION_KEYRING, 0
         )
     return {name: _refusal(call()) for name, call in calls.items()}
-
-
-def try_file_system(kind: str) -> int:
-    """Return 0 if the kernel has this kind of file system, ENODEV if not, or another error.
-
-    The kernel loads its module if there is one, as a mount would have it do.
-    """
-    fd = _call(_SYS_FSOPEN, kind.encode(), _FSOPEN_CLOEXEC)
-    if fd < 0:
-        return ctypes.get_errno()
-    os.close(fd)
-    return 0
 
 
 def _clone_root() -> int:

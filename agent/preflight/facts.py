@@ -32,6 +32,8 @@ class Place:
     free_bytes: int
     has_volume: bool
     """Is there one already? Then it needs no room for another."""
+    volume_kind: str = ""
+    """Which file system it is; empty if there is none, or nobody can tell."""
     has_sessions: bool = False
     """Do sessions lie there already? Those run without room for another volume."""
     initial_bytes: int = VolumeLimits().initial_bytes
@@ -77,6 +79,7 @@ class Facts:
     # The kernel
     calls: Mapping[str, int]
     file_systems: Mapping[str, int]
+    """Of asking for each kind. What stands in for btrfs is not asked for where that is there."""
     namespaces: Mapping[str, int]
     """How many of each kind may be made; a kind that the kernel lacks is not there."""
 

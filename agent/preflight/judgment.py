@@ -3,7 +3,7 @@
 Each question below looks at one side of the host and yields pairs: a need, and the problem with it,
 empty if it is met. A need that can't be judged is left out, so that one cause makes one finding:
 without SYS_ADMIN every call and every trial would fail, and only the capability is named. The
-questions about the agent itself are in `rights`.
+questions about the agent itself are in `rights`, those about volumes' file systems in `volumes`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from agent.preflight.place import (
 )
 from agent.preflight.refusals import REFUSALS, by_whom, cure, lifting
 from agent.preflight.rights import capabilities, capability, identity, is_privileged, lacking
+from agent.preflight.volumes import kind_of_new, volumes
 from agent.root.confinement import DEFAULT_CAPABILITIES
 from agent.volume.image import HOST_RESERVE_BYTES
 from common.findings import Finding, Findings, Verdict
@@ -37,7 +38,6 @@ ARCHITECTURES = ("x86_64", "aarch64")
 """For which there is a filter of system calls."""
 _MEGABYTE, _GIGABYTE = 1024**2, 1024**3
 
-_FILE_SYSTEMS = {"btrfs": "volumes", "overlay": "a root of each session's own"}
 _NAMESPACES = {"mnt": "mounts", "pid": "processes", "ipc": "shared memory", "uts": "hostnames"}
 _LIMITED = {"cpu": "processors", "memory": "memory", "pids": "processes"}
 _TRIALS: dict[TrialName, tuple[str, str, str]] = {
@@ -71,7 +71,7 @@ def may_try(facts: Facts) -> frozenset[TrialName]:
         return frozenset()
     names: set[TrialName] = {"namespaces", "mounts", "confinement", "volume", "way-out"}
     loop_lacks = facts.loop_control or facts.loop_node
-    if loop_lacks or facts.file_systems["btrfs"] or "mkfs.btrfs" not in facts.programs:
+    if loop_lacks or kind_of_new(facts) is None:
         names.discard("volume")
     if _lacks_room(facts):
         names.discard("volume")
@@ -123,10 +123,10 @@ def _kernel(facts: Facts) -> Judged:
         yield need, f"{_names(refused)} {_is(refused)} refused{by_whom(facts)}"
     if not absent and not refused:
         yield need, ""
-    for kind, purpose in _FILE_SYSTEMS.items():
-        error = facts.file_systems[kind]
-        if error in {0, errno.ENODEV}:
-            yield needs.file_system(kind, purpose), f"the kernel has no {kind}" if error else ""
+    error = facts.file_systems["overlay"]
+    if error in {0, errno.ENODEV}:
+        need = needs.file_system("overlay", "a root of each session's own")
+        yield need, "the kernel has no overlay" if error else ""
 
 
 def _network(facts: Facts) -> Judged:
@@ -187,11 +187,6 @@ def _device_problem(name: str, error: int) -> str:
     if error == errno.ENOENT:
         return f"{name} does not exist"
     return f"{name} can't be opened: {os.strerror(error)}"
-
-
-def _programs(facts: Facts) -> Judged:
-    found = facts.programs
-    yield needs.MKFS, "" if "mkfs.btrfs" in found else "mkfs.btrfs is not installed"
 
 
 def _way_out(facts: Facts) -> Judged:
@@ -288,7 +283,7 @@ _QUESTIONS: tuple[Callable[[Facts], Judged], ...] = (
     _namespaces,
     _filter,
     _devices,
-    _programs,
+    volumes,
     _network,
     _way_out,
     _place,

@@ -86,8 +86,8 @@ def capabilities(name: str, purpose: str, missing: tuple[str, ...], *, loss: str
 KERNEL_VERSION_MIN = (5, 12)  # mount_setattr(2); loop devices by LOOP_CONFIGURE are of 5.8
 
 
-def file_system(name: str, purpose: str) -> Need:
-    return Need(name=name, purpose=purpose, remedies=_module(name))
+def file_system(name: str, purpose: str, *, loss: str = "") -> Need:
+    return Need(name=name, purpose=purpose, loss=loss, remedies=_module(name))
 
 
 def namespaces(name: str, purpose: str, kind: str, *, loss: str = "") -> Need:

@@ -6,6 +6,7 @@ load a module first, which the session would have to wait for as well.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -14,14 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.preflight.calls import try_calls, try_file_system
+from agent.preflight.calls import try_calls
 from agent.preflight.facts import Facts, Place
 from agent.preflight.place import mount_at, separate_folders
 from agent.preflight.surroundings import MARKERS, surroundings
 from agent.root import mountinfo
 from agent.root.cgroup_layout import CONTROLLERS, hierarchies
-from agent.volume import syscalls
-from agent.volume.btrfs import IMAGE_NAME
+from agent.volume import image, syscalls
+from agent.volume.kinds import BTRFS, PREFERRED
+from agent.volume.loop_volume import IMAGE_NAME
+from agent.volume.volume import VolumeError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -29,11 +32,10 @@ if TYPE_CHECKING:
     from agent.preflight.facts import Image
     from agent.root.mountinfo import Mount
 
-PROGRAMS = ("mkfs.btrfs", "slirp4netns", "setpriv")
+PROGRAMS = (*(f"mkfs.{kind.name}" for kind in PREFERRED), "slirp4netns", "setpriv")
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where the agent looks for them, whatever its own PATH."""
 _SECCOMP_LIBRARY = "libseccomp.so.2"
-_FILE_SYSTEMS = ("btrfs", "overlay")
 _NAMESPACES = ("mnt", "pid", "ipc", "uts", "net", "cgroup")
 _USER_NAMESPACE = 0xEFFFFFFD  # the machine's: linux/proc_ns.h
 _FREE_DEVICE = 0x4C82  # LOOP_CTL_GET_FREE
@@ -41,19 +43,21 @@ _MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sys", "/sys")
 _TRIAL_CGROUP = "studios-check"
 
 
-def survey(state_dir: Path, image: Image, carried: Collection[str], initial_bytes: int) -> Facts:
+def survey(state_dir: Path, root: Image, carried: Collection[str], initial_bytes: int) -> Facts:
     """Look at what an agent needs before each session. Blocks for a few milliseconds."""
     mounts = mountinfo.parse(_text("/proc/self/mountinfo"))
     status = _status()
     system = os.uname()
     loop_control, loop_node = _loop_devices()
+    place = _place(state_dir, mounts, initial_bytes)
+    programs = frozenset(name for name in PROGRAMS if shutil.which(name, path=PROGRAM_PATH))
     return Facts(
         surroundings=surroundings(
             {kind: _namespace(kind) for kind in _NAMESPACES},
             [path for path in MARKERS if os.path.exists(path)],
             mounts,
         ),
-        image=image,
+        image=root,
         machine=system.machine,
         kernel=system.release,
         user_id=os.geteuid(),
@@ -63,15 +67,15 @@ def survey(state_dir: Path, image: Image, carried: Collection[str], initial_byte
         confined_by=_confined_by(),
         masked=_is_masked(mounts),
         calls=try_calls(),
-        file_systems={kind: try_file_system(kind) for kind in _FILE_SYSTEMS},
+        file_systems=_file_systems(programs, place.volume_kind),
         namespaces={kind: _namespaces_max(kind) for kind in _NAMESPACES if _namespace(kind)},
         loop_control=loop_control,
         loop_node=loop_node,
         tunnel_device=_opening("/dev/net/tun"),
-        programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=PROGRAM_PATH)),
+        programs=programs,
         has_seccomp_library=_has_seccomp_library(),
-        place=_place(state_dir, mounts, initial_bytes),
-        separate=_separate(mounts, [*carried, str(state_dir)]) if image == "host" else (),
+        place=place,
+        separate=_separate(mounts, [*carried, str(state_dir)]) if root == "host" else (),
     )
 
 
@@ -129,6 +133,16 @@ def _is_masked(mounts: Sequence[Mount]) -> bool:
 # ── Kernel, devices, programs ────────────────────────────────────────────────
 
 
+def _file_systems(programs: Collection[str], own: str) -> dict[str, int]:
+    """Ask the kernel for no more than volumes may take: asking loads modules."""
+    found = {kind: syscalls.try_file_system(kind) for kind in ("overlay", BTRFS.name)}
+    if found[BTRFS.name] or f"mkfs.{BTRFS.name}" not in programs:
+        found |= {kind.name: syscalls.try_file_system(kind.name) for kind in PREFERRED[1:]}
+    if own and own not in found:
+        found[own] = syscalls.try_file_system(own)
+    return found
+
+
 def _namespaces_max(kind: str) -> int:
     text = _text(f"/proc/sys/user/max_{kind}_namespaces").strip()
     return int(text) if text.isdigit() else 1  # older kernels don't limit them
@@ -173,7 +187,10 @@ def _has_seccomp_library() -> bool:
 
 def _place(state_dir: Path, mounts: Sequence[Mount], initial_bytes: int) -> Place:
     path = state_dir.resolve()
-    has_volume = (path / IMAGE_NAME).exists()
+    own = path / IMAGE_NAME
+    has_volume, volume_kind = own.exists(), ""
+    with contextlib.suppress(VolumeError):
+        volume_kind = image.check(own).kind.name  # of one that is damaged, attaching tells
     while not path.exists():
         path = path.parent
     room = os.statvfs(path)
@@ -183,6 +200,7 @@ def _place(state_dir: Path, mounts: Sequence[Mount], initial_bytes: int) -> Plac
         kind="" if mount is None else mount.kind,
         free_bytes=room.f_bavail * room.f_frsize,
         has_volume=has_volume,
+        volume_kind=volume_kind,
         initial_bytes=initial_bytes,
     )
 

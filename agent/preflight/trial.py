@@ -12,8 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
-import subprocess  # noqa: TID251 - mkfs runs to its end, and nothing else happens here
 import sys
 import tempfile
 from pathlib import Path
@@ -22,14 +20,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agent.preflight.facts import Trial
-from agent.preflight.survey import PROGRAM_PATH
 from agent.root import kernel
 from agent.root.confinement import CAPABILITY_NUMBERS, PROFILES
 from agent.root.network import NetworkUnavailableError, SessionNetwork
 from agent.root.plan import OVERLAY_OPTIONS
 from agent.root.seccomp import seccomp_profile
 from agent.root.seccomp_filter import SeccompUnavailableError, compile_filter
-from agent.volume.attachment import MOUNT_OPTIONS
+from agent.volume import image, kinds
 from agent.volume.loopdev import LoopDevices
 from agent.volume.volume import VolumeError
 from common import log
@@ -38,8 +35,8 @@ from common.clock import SystemClock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-VOLUME_BYTES = 256 * 1024**2
-"""btrfs needs about half of it; the file is sparse and takes a megabyte."""
+VOLUME_BYTES = 320 * 1024**2
+"""XFS is never smaller; the file is sparse and takes a megabyte, or the journal's 64."""
 _SCRATCH = "/sys"  # is there on every host, and needed by no trial: what is made is mounted over it
 _SIGKILL = 9
 _DIRECT_IO = 16  # LO_FLAGS_DIRECT_IO
@@ -191,38 +188,24 @@ def _volume(folder: str) -> tuple[str, ...]:
         fd, path = tempfile.mkstemp(prefix=".studios-check-", dir=folder)
         os.unlink(path)
         os.ftruncate(fd, VOLUME_BYTES)
-    image = f"/proc/self/fd/{fd}"
-    with step("mkfs.btrfs"):
-        _make_file_system(image, fd)
+    file = Path(f"/proc/self/fd/{fd}")
+    with step("the choice of a file system"):
+        kind = kinds.choose(VOLUME_BYTES)
+    with step(f"mkfs.{kind.name}"):
+        image.make_file_system(kind, file, VOLUME_BYTES, pass_fds=[fd])
     with step("a loop device"):
-        device = LoopDevices().bind(Path(image))
+        device = LoopDevices().bind(file)
         status = device.status()
     with step("a mount namespace"):
         kernel.unshare(kernel.CLONE_NEWNS)
         kernel.set_propagation("/", kernel.MS_REC | kernel.MS_PRIVATE)
-    with step("a mount of btrfs"):
+    with step(f"a mount of {kind.name}"):
         flags = kernel.MS_NOATIME | kernel.MS_NODEV | kernel.MS_NOSUID
-        kernel.mount(str(device.node), _SCRATCH, "btrfs", flags, MOUNT_OPTIONS)
+        kernel.mount(str(device.node), _SCRATCH, kind.name, flags, kind.mount_options)
     _overlay()
     if status is not None and not status.flags & _DIRECT_IO:
         return (f"{folder} allows no direct I/O",)
     return ()
-
-
-def _make_file_system(image: str, fd: int) -> None:
-    program = shutil.which("mkfs.btrfs", path=PROGRAM_PATH)
-    assert program is not None, "known by the survey"
-    done = subprocess.run(
-        [program, "--quiet", "--data", "single", "--metadata", "single", image],
-        pass_fds=[fd],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env={"PATH": PROGRAM_PATH, "LC_ALL": "C"},
-        check=False,
-    )
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise VolumeError(lines[-1])
 
 
 async def _way_out() -> tuple[str, ...]:

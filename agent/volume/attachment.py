@@ -12,10 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
 from agent.volume import image, syscalls
-from agent.volume.btrfs_calls import Tree, is_on
 from agent.volume.volume import (
     ImageCorruptError,
     ImageInUseError,
@@ -27,19 +24,14 @@ from agent.volume.volume import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.volume.file_system import FileSystem, MountedTree
     from agent.volume.loopdev import LoopDevice, LoopDevices
 
 ACTIVE = "active"
 SNAPSHOTS = "snapshots"
 
-MOUNT_OPTIONS = "discard=async,metadata_ratio=8"
-"""Deleted data goes back to the host. Every eighth piece of space taken for data brings one for
-metadata, so that a volume full of data has room for names: 1 GB at 30."""
-
 _FLAGS = syscalls.MS_NOATIME | syscalls.MS_NODEV | syscalls.MS_NOSUID
 _DAMAGE = {errno.EIO, errno.EUCLEAN, errno.EEXIST, errno.ENOTDIR, errno.EINVAL, errno.ENOTTY}
-
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +40,8 @@ class Attachment:
 
     device: LoopDevice
     image_fd: int
-    tree: Tree
+    kind: FileSystem
+    tree: MountedTree
 
     def close(self) -> None:
         """Let go; once it is unmounted, the kernel unbinds the device."""
@@ -58,7 +51,8 @@ class Attachment:
 
 def attach(path: Path, mount_point: Path, devices: LoopDevices) -> Attachment:
     """Mount the image `path` and prepare what is in it; undo what was done if that fails."""
-    facts = image.check(path)
+    checked = image.check(path)
+    facts, kind = checked.facts, checked.kind
     image.require_room(path)
     with contextlib.ExitStack() as undo:
         device = devices.take(path, facts)
@@ -66,51 +60,44 @@ def attach(path: Path, mount_point: Path, devices: LoopDevices) -> Attachment:
         image_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         undo.callback(os.close, image_fd)
         device.reread_size()
-        _mount(path, device, mount_point)
+        _mount(path, kind, device, mount_point)
         undo.callback(_unmount_quietly, mount_point)
-        tree = _prepare(path, mount_point, image_bytes=facts.st_size)
+        tree = _prepare(path, kind, device, mount_point, image_bytes=facts.st_size)
         undo.pop_all()
-    return Attachment(device, image_fd, tree)
+    return Attachment(device, image_fd, kind, tree)
 
 
 def aligned(size_bytes: int) -> int:
-    """Return the largest size that btrfs can have and is not above."""
+    """Return the largest size that a file system can have and is not above."""
     return size_bytes - size_bytes % 4096
 
 
-def _mount(path: Path, device: LoopDevice, mount_point: Path) -> None:
+def _mount(path: Path, kind: FileSystem, device: LoopDevice, mount_point: Path) -> None:
     mount_point.mkdir(mode=0o700, exist_ok=True)
     if mount_point.is_mount():
-        if not is_on(mount_point, device.node.name):
+        if not kind.is_on(mount_point, device.number):
             raise ImageInUseError(f"something else is mounted at {mount_point}")
         if not os.statvfs(mount_point).f_flag & os.ST_RDONLY:
             return
         _unmount_quietly(mount_point)  # stopped after an error; mounted anew, it may go on
     try:
-        syscalls.mount(str(device.node), str(mount_point), "btrfs", _FLAGS, MOUNT_OPTIONS)
+        syscalls.mount(str(device.node), str(mount_point), kind.name, _FLAGS, kind.mount_options)
     except OSError as error:
-        raise _mount_error(error, path) from error
+        raise _mount_error(error, path, kind) from error
 
 
-def _prepare(path: Path, mount_point: Path, *, image_bytes: int) -> Tree:
+def _prepare(
+    path: Path, kind: FileSystem, device: LoopDevice, mount_point: Path, *, image_bytes: int
+) -> MountedTree:
     """Finish what was interrupted, make the folders, drop what is left of captures."""
     try:
-        tree = Tree(mount_point)
-        size_bytes = tree.size_bytes()
-        _widen_metadata(tree)
-        if size_bytes < aligned(image_bytes):
-            tree.resize(None)
+        tree = kind.tree(mount_point, device.number)
         active = mount_point / ACTIVE
-        tree.create_subvolume(active)
+        tree.prepare(image_bytes=image_bytes, active=active, snapshots=mount_point / SNAPSHOTS)
         for folder in (active / "upper", active / "work"):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 folder.chmod(0o755)  # upper is the session's `/`, whatever the umask
-        snapshots = mount_point / SNAPSHOTS
-        snapshots.mkdir(mode=0o700, exist_ok=True)
-        for leftover in snapshots.iterdir():
-            _log.info("snapshot_dropped", name=leftover.name)
-            tree.remove_subvolume(leftover)
     except OSError as error:
         if error.errno in _DAMAGE:
             raise ImageCorruptError(
@@ -120,22 +107,18 @@ def _prepare(path: Path, mount_point: Path, *, image_bytes: int) -> Tree:
     return tree
 
 
-def _widen_metadata(tree: Tree) -> None:
-    try:
-        tree.widen_metadata()
-    except OSError as error:  # a full volume of another making works without
-        _log.warning("volume_metadata_not_widened", reason=error.strerror)
-
-
 def _unmount_quietly(mount_point: Path) -> None:
     with contextlib.suppress(OSError):
         syscalls.unmount(str(mount_point))
 
 
-def _mount_error(error: OSError, path: Path) -> VolumeError:
+def _mount_error(error: OSError, path: Path, kind: FileSystem) -> VolumeError:
     match error.errno:
         case errno.ENODEV:
-            return KernelLacksError("the kernel has no btrfs: load its module on the host")
+            return KernelLacksError(
+                f"the kernel has no {kind.name}, of which the volume's image {path} is: load its "
+                "module on the host"
+            )
         case errno.EPERM | errno.EACCES:
             return NotPermittedError("the agent may not mount: it needs CAP_SYS_ADMIN")
         case errno.EBUSY:

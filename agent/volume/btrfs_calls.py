@@ -4,7 +4,7 @@
 hardly takes one back. mkfs gives metadata 8 MB. One big file then took all the rest of a volume: no
 name could be made any more at 1.6 of 2 GB, and neither after the file was deleted (seen). So
 metadata gets a piece of 64 MB before anybody writes, and more as data gets more
-(`attachment.MOUNT_OPTIONS`).
+(`kinds.BTRFS`).
 
 **True free space.** statvfs knows what the trees say, and the trees learn of written data late: a
 program's write first *may use* space (`bytes_may_use`, while the data is in the page cache), then
@@ -24,15 +24,14 @@ import struct
 import uuid
 from pathlib import Path
 
+import structlog
+
 from agent.volume import syscalls
-from agent.volume.volume import (
-    CannotResizeError,
-    FileSystemStoppedError,
-    Space,
-    VolumeError,
-)
+from agent.volume.file_system import refuse_stopped, resize_error
+from agent.volume.volume import CannotResizeError, Space, VolumeError
 
 SYSFS = Path("/sys/fs/btrfs")
+BLOCK_BYTES = 4096
 SUBVOLUME_INODE = 256  # every subvolume's top folder has it
 
 _MAGIC = 0x94  # linux/btrfs.h
@@ -52,6 +51,8 @@ _START_COMMIT = syscalls.request_read(_MAGIC, 24, _TRANSACTION_BYTES)
 _FS_INFO = syscalls.request_read(_MAGIC, 31, _INFO_BYTES)
 _SNAPSHOT_READ_ONLY = 2
 
+_log = structlog.get_logger()
+
 
 class Tree:
     """A mounted btrfs on one device, seen from its top folder."""
@@ -64,12 +65,25 @@ class Tree:
         # session does some times a second.
         self._allocation = str(SYSFS / _id(mount_point) / "allocation")
 
+    def prepare(self, *, image_bytes: int, active: Path, snapshots: Path) -> None:
+        """Finish what was interrupted, and drop what is left of captures."""
+        size_bytes = self.size_bytes()
+        self._widen_metadata_if_possible()
+        target = image_bytes - image_bytes % BLOCK_BYTES
+        if size_bytes < target:
+            self.resize(target)
+        self.create_subvolume(active)
+        snapshots.mkdir(mode=0o700, exist_ok=True)
+        for leftover in snapshots.iterdir():
+            _log.info("snapshot_dropped", name=leftover.name)
+            self.drop_snapshot(leftover)
+
     # ── Space ────────────────────────────────────────────────────────────────
 
     def size_bytes(self) -> int:
         """Return the size; raises FileSystemStoppedError if nothing can be written any more."""
         facts = os.statvfs(self._mount_point)
-        _refuse_stopped(facts)
+        refuse_stopped(facts)
         return facts.f_blocks * facts.f_frsize
 
     def measure(self, *, host_free_bytes: int) -> Space:
@@ -90,7 +104,7 @@ class Tree:
         )
         metadata_bytes = self._read("metadata/total_bytes")
         facts = os.statvfs(self._mount_point)
-        _refuse_stopped(facts)
+        refuse_stopped(facts)
         size_bytes = facts.f_blocks * facts.f_frsize
         free_bytes = facts.f_bavail * facts.f_frsize - data_on_its_way - metadata_on_its_way
         return Space(
@@ -107,6 +121,12 @@ class Tree:
         finally:
             os.close(fd)
 
+    def _widen_metadata_if_possible(self) -> None:
+        try:
+            self.widen_metadata()
+        except OSError as error:  # a full volume of another making works without
+            _log.warning("volume_metadata_not_widened", reason=error.strerror)
+
     def widen_metadata(self) -> None:
         """Replace the 8 MB that mkfs has given metadata by a tenth of the present size, once.
 
@@ -119,12 +139,11 @@ class Tree:
         with _Folder(self._mount_point) as fd:
             syscalls.ioctl(fd, _BALANCE, argument)
 
-    def resize(self, size_bytes: int | None) -> None:
-        """Use that much of the device, all of it if None. Durable when it returns."""
-        word = "max" if size_bytes is None else str(size_bytes)
+    def resize(self, size_bytes: int) -> None:
+        """Use that much of the device. Durable when it returns."""
         with _Folder(self._mount_point) as fd:
             try:
-                code = syscalls.ioctl(fd, _RESIZE, _named(word))
+                code = syscalls.ioctl(fd, _RESIZE, _named(str(size_bytes)))
             except OSError as error:
                 raise _resize_error(error) from error
         if code != 0:  # positive: the kernel is balancing or resizing already
@@ -154,13 +173,13 @@ class Tree:
             )
             syscalls.ioctl(fd, _SNAP_CREATE, bytearray(argument))
 
-    def remove_subvolume(self, path: Path) -> None:
+    def drop_snapshot(self, path: Path) -> None:
         """Remove it with all that is in it; does nothing if there is none."""
         with _Folder(path.parent) as fd:
             with contextlib.suppress(FileNotFoundError):
                 syscalls.ioctl(fd, _DESTROY, _named(path.name))
 
-    def begin_commit(self) -> None:
+    def settle(self) -> None:
         """Have the kernel begin what it does each half minute; only that frees what was deleted."""
         with _Folder(self._mount_point) as fd:
             syscalls.ioctl(fd, _START_COMMIT, bytearray(_TRANSACTION_BYTES))
@@ -203,18 +222,7 @@ def _named(name: str) -> bytearray:
     return bytearray(_NAME.pack(0, os.fsencode(name)))
 
 
-def _refuse_stopped(facts: os.statvfs_result) -> None:
-    if facts.f_flag & os.ST_RDONLY:
-        raise FileSystemStoppedError(
-            "the kernel has stopped the volume's file system after an error, as when the host's "
-            "disk is full or broken: nothing can be written any more, and what was written in the "
-            "last half minute may be lost; see to the host's disk, then stop and start the Studio"
-        )
-
-
 def _resize_error(error: OSError) -> VolumeError:
     if error.errno == errno.ENOSPC:
         return CannotResizeError("the volume can't shrink now: its end is in use")
-    if error.errno == errno.EROFS:
-        return FileSystemStoppedError("the kernel has stopped the volume's file system")
-    return VolumeError(f"the volume's size can't be changed: {error.strerror}")
+    return resize_error(error)

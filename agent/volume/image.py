@@ -9,51 +9,68 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
-import struct
 import subprocess  # noqa: TID251 - mkfs runs to its end in a thread
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent.volume import kinds
 from agent.volume.neighbours import promised_bytes, promised_to_others_bytes
+from agent.volume.superblock import HEAD_BYTES
 from agent.volume.volume import (
     BackingDiskFullError,
     ImageCorruptError,
     ImageMissingError,
     ImageTruncatedError,
     NotPermittedError,
-    ToolMissingError,
     VolumeError,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from agent.volume.file_system import FileSystem
 
 HOST_RESERVE_BYTES = 256 * 1024**2
 """Stays free on the host's disk for everything else: logs, the database, other programs."""
-BEGINNING_BYTES_MAX = 640 * 1024**2
-"""The file system begins with this size inside its image; attaching extends it. See
-`btrfs_calls.Tree.widen_metadata`: a tenth of it becomes the room for metadata."""
 ATTACH_ROOM_BYTES_MIN = 16 * 1024**2
 """Without that much room on the host's disk an image is not even mounted: a write of the file
 system's own that finds no place stops it."""
+ROOM_SHARE_AT_ONCE = 2
+"""A volume that can't grow is promised half of what could be: others begin on this disk as well."""
 LEFT_AS_IT_IS = "it was left as it is: put a copy in its place, or move it away to begin anew"
 """Ends the sentence about an image that can't be used."""
 MKFS_SECONDS_MAX = 60.0  # takes 20 ms; a disk that hangs shall not hang the start for ever
 
-_MKFS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_SUPERBLOCK_OFFSET, _SUPERBLOCK_BYTES = 64 * 1024, 4096  # on-disk format of btrfs
-_MAGIC_OFFSET, _MAGIC = 64, b"_BHRfS_M"
-_DEVICE_BYTES_OFFSET = 209  # total_bytes of the device item in the superblock
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def create(image: Path, size_bytes: int, *, host_reserve_bytes: int) -> None:
-    """Make the image, unless there is one. A kill leaves no image, or a whole one."""
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An image that looks whole."""
+
+    facts: os.stat_result
+    kind: FileSystem
+
+
+def create(
+    image: Path,
+    size_bytes: int,
+    *,
+    size_bytes_max: int,
+    host_reserve_bytes: int,
+    preferred: Sequence[FileSystem] = kinds.PREFERRED,
+) -> None:
+    """Make the image, unless there is one. A kill leaves no image, or a whole one.
+
+    What can't grow is made larger at once, up to `size_bytes_max`.
+    """
     unfinished = image.with_name(f"{image.name}.unfinished")
     try:
         if image.exists():
             unfinished.unlink(missing_ok=True)  # killed between linking and unlinking
             return
+        kind = kinds.choose(size_bytes, preferred)
         image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         others = promised_to_others_bytes(image)
         room = host_room_bytes(image.parent) - others - host_reserve_bytes
@@ -62,11 +79,14 @@ def create(image: Path, size_bytes: int, *, host_reserve_bytes: int) -> None:
                 f"the host's disk has no room for a volume of {_mb(size_bytes)}: "
                 f"{room_text(room, others_bytes=others)}"
             )
+        if not kinds.grows(kind):
+            at_once = _aligned(room // ROOM_SHARE_AT_ONCE)
+            size_bytes = max(size_bytes, min(size_bytes_max, at_once))
         unfinished.unlink(missing_ok=True)
         with unfinished.open("xb") as file:
             os.fchmod(file.fileno(), 0o600)
             file.truncate(size_bytes)
-            _make_file_system(unfinished, min(size_bytes, BEGINNING_BYTES_MAX))
+            make_file_system(kind, unfinished, size_bytes)
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(unfinished, image)
@@ -76,35 +96,38 @@ def create(image: Path, size_bytes: int, *, host_reserve_bytes: int) -> None:
         raise translated(error, f"the volume's image {image} can't be made") from error
 
 
-def check(image: Path) -> os.stat_result:
-    """Return the image's facts if it has a whole btrfs in it, as far as a look can tell.
+def check(image: Path) -> Checked:
+    """Return the facts of an image that has a whole file system in it, as far as a look can tell.
 
     Only reads. The kernel would refuse such an image, too, but with one code for everything.
     """
     try:
         with image.open("rb", buffering=0) as file:
             facts = os.fstat(file.fileno())
-            superblock = os.pread(file.fileno(), _SUPERBLOCK_BYTES, _SUPERBLOCK_OFFSET)
+            head = os.pread(file.fileno(), HEAD_BYTES, 0)
     except FileNotFoundError:
         raise ImageMissingError(f"the volume's image {image} does not exist") from None
     except OSError as error:
         raise translated(error, f"the volume's image {image} can't be read") from error
-    if len(superblock) < _SUPERBLOCK_BYTES:
+    if len(head) < HEAD_BYTES:
         raise ImageTruncatedError(
             f"the volume's image {image} was cut off: {facts.st_size} bytes are left of it; "
             f"{LEFT_AS_IT_IS}"
         )
-    if superblock[_MAGIC_OFFSET : _MAGIC_OFFSET + len(_MAGIC)] != _MAGIC:
-        raise ImageCorruptError(
-            f"the volume's image {image} is damaged: there is no btrfs in it; {LEFT_AS_IT_IS}"
-        )
-    (size_bytes,) = struct.unpack_from("<Q", superblock, _DEVICE_BYTES_OFFSET)
-    if facts.st_size < size_bytes:
-        raise ImageTruncatedError(
-            f"the volume's image {image} was cut off: it has {facts.st_size} bytes "
-            f"of {size_bytes}; {LEFT_AS_IT_IS}"
-        )
-    return facts
+    for kind in kinds.IN_IMAGES:
+        size_bytes = kind.size_in(head)
+        if size_bytes is None:
+            continue
+        if facts.st_size < size_bytes:
+            raise ImageTruncatedError(
+                f"the volume's image {image} was cut off: it has {facts.st_size} bytes "
+                f"of {size_bytes}; {LEFT_AS_IT_IS}"
+            )
+        return Checked(facts, kind)
+    raise ImageCorruptError(
+        f"the volume's image {image} is damaged: there is no btrfs in it, nor any other file "
+        f"system that volumes are of; {LEFT_AS_IT_IS}"
+    )
 
 
 def require_room(image: Path) -> None:
@@ -157,26 +180,25 @@ def translated(error: OSError, what: str) -> VolumeError:
     return VolumeError(f"{what}: {error.strerror}")
 
 
-def _make_file_system(image: Path, size_bytes: int) -> None:
-    """Metadata once: a copy on the same file would guard against nothing, and costs a tenth."""
-    mkfs = shutil.which("mkfs.btrfs", path=_MKFS_PATH)
-    if mkfs is None:
-        raise ToolMissingError("mkfs.btrfs is missing: install the package btrfs-progs")
-    command = [
-        *(mkfs, "--quiet", "--data", "single", "--metadata", "single"),
-        *("--byte-count", str(size_bytes), str(image)),
-    ]
+def make_file_system(
+    kind: FileSystem, image: Path, size_bytes: int, *, pass_fds: Sequence[int] = ()
+) -> None:
+    """Make one in an image of that size, by its own program, which gets those descriptors."""
+    mkfs = kinds.mkfs_of(kind)
+    assert mkfs is not None, "it was chosen"
+    command = [mkfs, *kind.arguments(size_bytes), str(image)]
     try:
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=MKFS_SECONDS_MAX,
-            env={"PATH": _MKFS_PATH, "LC_ALL": "C"},
+            env={"PATH": kinds.MKFS_PATH, "LC_ALL": "C"},
+            pass_fds=pass_fds,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise VolumeError(f"mkfs.btrfs took more than {MKFS_SECONDS_MAX:.0f} s") from None
+        raise VolumeError(f"mkfs.{kind.name} took more than {MKFS_SECONDS_MAX:.0f} s") from None
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
         raise VolumeError(f"the volume's file system can't be made: {lines[-1]}")
@@ -188,6 +210,10 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _aligned(size_bytes: int) -> int:
+    return size_bytes - size_bytes % 4096
 
 
 def _mb(size_bytes: int) -> str:

@@ -77,6 +77,15 @@ class MemoryVolume:
     def _snapshots(self) -> Path:
         return self.mount_point / "snapshots"
 
+    @property
+    def takes_snapshots(self) -> bool:
+        self._require_attached()
+        return True
+
+    async def weakness(self) -> str:
+        self._require_attached()
+        return ""
+
     async def snapshot(self, name: str) -> Path:
         self._require_attached()
         path = self._snapshots / name

@@ -15,11 +15,13 @@ MS_NODEV = 4
 MS_NOATIME = 1024
 
 _WRITE, _READ = 1, 2  # asm-generic/ioctl.h
+_SYS_FSOPEN, _FSOPEN_CLOEXEC = 430, 1  # all architectures share this number
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
 _libc.mount.argtypes = (*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p)
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.syncfs.argtypes = (ctypes.c_int,)
+_libc.syscall.restype = ctypes.c_long
 
 
 def request_write(kind: int, number: int, size_bytes: int) -> int:
@@ -61,6 +63,18 @@ def unmount(target: str) -> None:
 def syncfs(fd: int) -> None:
     """Write the whole file system that `fd` is on, and wait for it."""
     _checked(_libc.syncfs(fd))
+
+
+def try_file_system(kind: str) -> int:
+    """Return 0 if the kernel has this kind of file system, ENODEV if not, or another error.
+
+    The kernel loads its module if there is one, as a mount would have it do.
+    """
+    fd = int(_libc.syscall(_SYS_FSOPEN, kind.encode(), _FSOPEN_CLOEXEC))
+    if fd < 0:
+        return ctypes.get_errno()
+    os.close(fd)
+    return 0
 
 
 def _address(argument: bytearray) -> ctypes.Array[ctypes.c_char]:

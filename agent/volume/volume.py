@@ -10,6 +10,9 @@ Attaching gives these folders, and nothing of the session's lies anywhere else:
     <mount>/active/work       the overlay's own
     <mount>/snapshots/<name>  read-only copies of `active`, until dropped
 
+**Snapshots** are what some file systems have and others have not. A volume says which it is, once
+it is attached; the rest of the promises hold for both.
+
 **What survives.** A kill of the process at any point of any call leaves an image that `attach`
 accepts, with every byte that a program had written, whether or not it called fsync: the kernel
 writes its cache when the last user of the mount is gone. A crash of the machine leaves what was
@@ -72,11 +75,23 @@ class Volume(Protocol):
         """
         ...
 
+    @property
+    def takes_snapshots(self) -> bool:
+        """Whether it can be read as it was at one instant. Raises NotAttachedError."""
+        ...
+
+    async def weakness(self) -> str:
+        """Return a sentence for who uses the session: what is less safe than it could be, and why.
+
+        Empty if nothing is.
+        """
+        ...
+
     async def snapshot(self, name: str) -> Path:
         """Return the folder of a read-only copy of `active`: all that was written before the call.
 
         A copy of that name must not exist: SnapshotExistsError. A snapshot keeps the space of what
-        is deleted after it, so none may outlive its purpose.
+        is deleted after it, so none may outlive its purpose. NoSnapshotsError where it takes none.
         """
         ...
 
@@ -108,8 +123,9 @@ class Volume(Protocol):
     async def shrink(self) -> int:
         """Remove one step and return the size in bytes. Programs write on meanwhile.
 
-        Never below the initial size: there it does nothing. CannotResizeError means "not now": the
-        end of the volume is in use, or less than the minimum would be free.
+        Never below the initial size: there it does nothing, nor where the file system can't.
+        CannotResizeError means "not now": the end of the volume is in use, or less than the minimum
+        would be free.
         """
         ...
 
@@ -170,7 +186,7 @@ class NoLoopDeviceError(VolumeError):
 
 
 class KernelLacksError(VolumeError):
-    """The kernel has no btrfs or no loop devices, or the container does not show them."""
+    """The kernel lacks the file system or loop devices, or the container does not show them."""
 
     retry_helps = False
 
@@ -195,6 +211,12 @@ class NotAttachedError(VolumeError):
 
 class SnapshotExistsError(VolumeError):
     """There is a snapshot of that name."""
+
+    retry_helps = False
+
+
+class NoSnapshotsError(VolumeError):
+    """The volume's file system has none."""
 
     retry_helps = False
 

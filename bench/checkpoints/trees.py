@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.volume.btrfs import BtrfsVolume
+from agent.volume.loop_volume import LoopVolume
 from bench.checkpoints.costs import run
 from common.clock import SystemClock
 from common.session_spec import VolumeLimits
@@ -58,7 +58,7 @@ class Ground:
 async def ground(scratch: Path) -> AsyncIterator[Ground]:
     """Make a volume and mount it while inside, for this process and those that it starts."""
     limits = VolumeLimits(initial_bytes=VOLUME_BYTES, limit_bytes=VOLUME_BYTES)
-    volume = BtrfsVolume(scratch, limits, clock=SystemClock())
+    volume = LoopVolume(scratch, limits, clock=SystemClock())
     await volume.create()
     mount = await volume.attach()
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.checkpointing.facts import RestoreProgress, Saved
     from agent.checkpointing.layer import RestoredLayer
     from agent.checkpointing.saver import Saver
-    from agent.volume.btrfs import BtrfsVolume
+    from agent.volume.loop_volume import LoopVolume
     from common.clock import Clock
 
 LEGACY_ID = "00000000000000ff"
@@ -75,7 +75,7 @@ class Host:
             CheckpointSpec(id=own_id, parent_id=parent_id, parent_run_number=parent_run_number),
             Place(
                 folder=self.folder,
-                volume=cast("BtrfsVolume", _Volume(self)),
+                volume=cast("LoopVolume", _Volume(self)),
                 volume_image=self.image,
                 layer=cast("RestoredLayer", _Layer(self.folder / "restored")),
             ),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from agent.session_record import SessionRecord
-from agent.volume.btrfs import IMAGE_NAME
+from agent.volume.loop_volume import IMAGE_NAME
 from common.ids import SessionId
 from common.messages import RunPhase, StepState
 from common.session_spec import RootSpec, ToolSpec, VolumeLimits

@@ -61,7 +61,7 @@ class Mounted:
 
     def prepare(self) -> None:
         """Make anew what the session's files are in."""
-        self.tree.remove_subvolume(self.active)
+        self.tree.drop_snapshot(self.active)
         self.tree.create_subvolume(self.active)
         for folder in (self.upper, self.work):
             folder.mkdir()
@@ -73,7 +73,7 @@ class Mounted:
         try:
             yield path
         finally:
-            self.tree.remove_subvolume(path)
+            self.tree.drop_snapshot(path)
 
     @contextmanager
     def overlay(self, lower: Path) -> Iterator[Path]:

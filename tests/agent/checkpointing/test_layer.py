@@ -14,8 +14,8 @@ import pytest
 
 from agent.checkpointing import layer as layer_module
 from agent.checkpointing.saver import SaverDiedError
-from agent.volume import btrfs
-from agent.volume.btrfs import IMAGE_NAME
+from agent.volume import loop_volume
+from agent.volume.loop_volume import IMAGE_NAME
 from agent.volume.volume import StillInUseError
 from tests.agent.checkpointing.layer_rig import (
     assert_nothing_is_left,
@@ -197,7 +197,7 @@ async def test_while_it_is_in_use_it_stays(
     layer = restored_layer(host)
     async with saving(work_directory(tmp_path)) as saver:
         path = await layer.make(saver, await saved_of(saver, files), over=[])
-    monkeypatch.setattr(btrfs, "SETTLE_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(loop_volume, "SETTLE_SECONDS_MAX", 0.0)
     with (path / "large").open("rb"), pytest.raises(StillInUseError):
         await layer.drop()
     assert seen(path) == seen(files)

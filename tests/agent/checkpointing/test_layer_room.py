@@ -9,7 +9,7 @@ import pytest
 
 from agent.checkpointing import layer as layer_module
 from agent.checkpointing.saver import NoRoomError
-from agent.volume.btrfs import IMAGE_NAME
+from agent.volume.loop_volume import IMAGE_NAME
 from tests.agent.checkpointing.layer_rig import (
     MB,
     assert_nothing_is_left,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.volume.btrfs import BtrfsVolume
+from agent.volume.loop_volume import LoopVolume
 from common.clock import SystemClock
 from common.session_spec import VolumeLimits
 from tests.agent.volume.kernel import clean_up, let_go
@@ -46,15 +46,15 @@ def limits() -> VolumeLimits:
 @pytest.fixture
 def make_volume(folder: Path) -> Iterator[MakeVolume]:
     """Make a volume object for the folder, as each agent of a session does."""
-    made: list[BtrfsVolume] = []
+    made: list[LoopVolume] = []
 
     def make(
         limits: VolumeLimits = LIMITS,
         *,
         clock: Clock | None = None,
         devices: LoopDevices | None = None,
-    ) -> BtrfsVolume:
-        made.append(BtrfsVolume(folder, limits, clock=clock or SystemClock(), devices=devices))
+    ) -> LoopVolume:
+        made.append(LoopVolume(folder, limits, clock=clock or SystemClock(), devices=devices))
         return made[-1]
 
     yield make

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agent.volume.btrfs import BtrfsVolume
+from agent.volume.loop_volume import LoopVolume
 from common.clock import SystemClock
 from common.session_spec import VolumeLimits
 
@@ -42,7 +42,7 @@ def enter_namespace() -> None:
 
 
 async def main(folder: Path, what: str) -> None:
-    volume = BtrfsVolume(folder, LIMITS, clock=SystemClock())
+    volume = LoopVolume(folder, LIMITS, clock=SystemClock())
     say("begins")
     await volume.create()
     if what == "create":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.volume.btrfs import BtrfsVolume
+    from agent.volume.loop_volume import LoopVolume
     from agent.volume.loopdev import LoopDevices
     from common.clock import Clock
     from common.session_spec import VolumeLimits
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
             *,
             clock: Clock | None = None,
             devices: LoopDevices | None = None,
-        ) -> BtrfsVolume: ...
+        ) -> LoopVolume: ...
 
 
 WAIT_SECONDS_MAX = 20.0
@@ -68,7 +68,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
-def let_go(volume: BtrfsVolume) -> None:
+def let_go(volume: LoopVolume) -> None:
     """Close its descriptors, as the kernel does for a killed process."""
     if volume._attached is not None:
         volume._attached.close()

@@ -1,45 +1,78 @@
-"""What every volume promises: the same tests for btrfs on the real kernel and for the fake."""
+"""What every volume promises: the same tests for each kind on the real kernel and for the fake."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.volume.btrfs import BtrfsVolume
+from agent.volume.kinds import BTRFS, EXT4, XFS, grows
+from agent.volume.loop_volume import LoopVolume
 from agent.volume.memory import MemoryVolume
 from agent.volume.volume import (
     BackingDiskFullError,
     CannotResizeError,
     ImageMissingError,
+    NoSnapshotsError,
     NotAttachedError,
     SnapshotExistsError,
 )
 from common.clock import SystemClock
+from common.session_spec import VolumeLimits
+from tests.agent.volume.kernel import run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from agent.volume.volume import Volume
-    from common.session_spec import VolumeLimits
 
 MB = 1024**2
 HUGE = 10**17
 
 
-@pytest.fixture(params=["btrfs", "memory"])
+snapshots = pytest.mark.parametrize("kind", ["btrfs", "memory"])
+"""Of those that take some."""
+shrinking = pytest.mark.parametrize("kind", ["btrfs", "memory"])
+plain = pytest.mark.parametrize("kind", ["xfs", "ext4"])
+KINDS = {kind.name: kind for kind in (BTRFS, XFS, EXT4)}
+
+
+@pytest.fixture(params=[*KINDS, "memory"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
+def growing(kind: str) -> None:
+    """For tests of what grows: of a mounted ext4, not everybody may have that."""
+    if not _grows(kind):
+        pytest.skip(f"without CAP_SYS_RESOURCE nobody makes a mounted {kind} larger")
+
+
+def _grows(kind: str) -> bool:
+    return kind not in KINDS or grows(KINDS[kind])
+
+
+@pytest.fixture
+def limits(kind: str) -> VolumeLimits:
+    """Larger than elsewhere: XFS is never made smaller. What can't grow begins at its limit."""
+    return VolumeLimits(
+        initial_bytes=384 * MB,
+        free_bytes_min=64 * MB,
+        step_bytes=128 * MB,
+        limit_bytes=(768 if _grows(kind) else 384) * MB,
+    )
+
+
+@pytest.fixture
 async def volume(kind: str, folder: Path, limits: VolumeLimits) -> AsyncIterator[Volume]:
     made: Volume
-    if kind == "btrfs":
-        made = BtrfsVolume(folder, limits, clock=SystemClock())
+    if kind in KINDS:
+        made = LoopVolume(folder, limits, clock=SystemClock(), preferred=[KINDS[kind]])
     else:
         made = MemoryVolume(folder, limits)
     yield made
@@ -130,6 +163,7 @@ async def test_what_is_written_is_not_free_at_once(volume: Volume, mount: Path) 
     assert await volume.true_free() <= before - 64 * MB
 
 
+@pytest.mark.usefixtures("growing")
 async def test_growing_adds_whole_steps_up_to_the_limit(
     volume: Volume, mount: Path, limits: VolumeLimits
 ) -> None:
@@ -141,6 +175,7 @@ async def test_growing_adds_whole_steps_up_to_the_limit(
     assert (await volume.measure()).size_bytes == limits.limit_bytes
 
 
+@pytest.mark.usefixtures("growing")
 async def test_a_grown_volume_keeps_its_size_and_files(volume: Volume, mount: Path) -> None:
     (mount / "active/upper/kept").write_text("work")
     size_bytes = await volume.grow(2)
@@ -150,6 +185,7 @@ async def test_a_grown_volume_keeps_its_size_and_files(volume: Volume, mount: Pa
     assert (mount / "active/upper/kept").read_text() == "work"
 
 
+@shrinking
 async def test_shrinking_undoes_growing_and_stops_at_the_initial_size(
     volume: Volume, mount: Path, limits: VolumeLimits
 ) -> None:
@@ -164,6 +200,7 @@ async def test_shrinking_undoes_growing_and_stops_at_the_initial_size(
     assert (await volume.measure()).size_bytes == limits.initial_bytes
 
 
+@shrinking
 async def test_a_volume_in_use_does_not_shrink(
     volume: Volume, mount: Path, limits: VolumeLimits
 ) -> None:
@@ -174,6 +211,59 @@ async def test_a_volume_in_use_does_not_shrink(
     assert (await volume.measure()).size_bytes == size_bytes
 
 
+@plain
+@pytest.mark.usefixtures("growing")
+async def test_what_can_not_shrink_stays_as_it_is(
+    volume: Volume, mount: Path, limits: VolumeLimits
+) -> None:
+    (mount / "active/upper/kept").write_text("work")
+    size_bytes = await volume.grow(1)
+    assert size_bytes > limits.initial_bytes
+    assert await volume.shrink() == size_bytes
+    assert (await volume.measure()).size_bytes == size_bytes
+    assert (mount / "active/upper/kept").read_text() == "work"
+
+
+@snapshots
+async def test_what_takes_snapshots_has_no_weakness(volume: Volume, mount: Path) -> None:
+    assert volume.takes_snapshots
+    assert await volume.weakness() == ""
+
+
+@plain
+async def test_what_takes_no_snapshots_says_so(volume: Volume, mount: Path) -> None:
+    assert not volume.takes_snapshots
+    with pytest.raises(NoSnapshotsError):
+        await volume.snapshot("one")
+    await volume.drop_snapshot("one")
+    weakness = await volume.weakness()
+    assert "half-way" in weakness
+    assert weakness.endswith(".")
+
+
+async def test_an_upper_of_it_can_lie_below_an_overlay(mount: Path, folder: Path) -> None:
+    """As a session's does: a name's kind in a listing, overlay's attributes, and whiteouts."""
+    lower, merged = folder / "lower", folder / "merged"
+    for path in (lower, merged):
+        path.mkdir()
+    (lower / "gone").touch()
+    layers = f"lowerdir={lower},upperdir={mount}/active/upper,workdir={mount}/active/work"
+    run("mount", "-t", "overlay", "overlay", "-o", layers, merged)
+    try:
+        (merged / "gone").unlink()
+        (merged / "kept").write_text("work")
+        os.setxattr(merged / "kept", "user.note", b"n" * 2000)
+        assert [path.name for path in merged.iterdir()] == ["kept"]
+    finally:
+        run("umount", merged)
+    upper = mount / "active/upper"
+    assert stat.S_ISCHR((upper / "gone").lstat().st_mode)
+    assert os.getxattr(upper / "kept", "user.note") == b"n" * 2000
+    kinds = {entry.name: entry.is_file(follow_symlinks=False) for entry in os.scandir(upper)}
+    assert kinds == {"gone": False, "kept": True}
+
+
+@snapshots
 async def test_a_snapshot_has_what_was_written_before_and_nothing_after(
     volume: Volume, mount: Path
 ) -> None:
@@ -186,6 +276,7 @@ async def test_a_snapshot_has_what_was_written_before_and_nothing_after(
     assert not (copy / "upper/later").exists()
 
 
+@snapshots
 async def test_a_snapshot_is_never_taken_over_another(volume: Volume, mount: Path) -> None:
     await volume.snapshot("one")
     with pytest.raises(SnapshotExistsError):
@@ -195,6 +286,7 @@ async def test_a_snapshot_is_never_taken_over_another(volume: Volume, mount: Pat
     assert (await volume.snapshot("one")).is_dir()
 
 
+@snapshots
 async def test_snapshots_end_with_the_agent_that_took_them(volume: Volume, mount: Path) -> None:
     copy = await volume.snapshot("one")
     await volume.detach()
@@ -207,8 +299,8 @@ async def test_a_host_without_room_gets_no_volume(
     kind: str, folder: Path, limits: VolumeLimits
 ) -> None:
     refused: Volume
-    if kind == "btrfs":
-        refused = BtrfsVolume(folder, limits, clock=SystemClock(), host_reserve_bytes=HUGE)
+    if kind in KINDS:
+        refused = LoopVolume(folder, limits, clock=SystemClock(), host_reserve_bytes=HUGE)
     else:
         refused = MemoryVolume(folder, limits, host_free_bytes=0)
     with pytest.raises(BackingDiskFullError, match="host's disk"):
@@ -217,13 +309,14 @@ async def test_a_host_without_room_gets_no_volume(
         await refused.attach()
 
 
+@pytest.mark.usefixtures("growing")
 async def test_a_host_without_room_refuses_growth_and_nothing_else(
     kind: str, folder: Path, volume: Volume, mount: Path, limits: VolumeLimits
 ) -> None:
     (mount / "active/upper/kept").write_text("work")
     await volume.detach()
-    if kind == "btrfs":
-        volume = BtrfsVolume(folder, limits, clock=SystemClock(), host_reserve_bytes=HUGE)
+    if kind in KINDS:
+        volume = LoopVolume(folder, limits, clock=SystemClock(), host_reserve_bytes=HUGE)
     else:
         assert isinstance(volume, MemoryVolume)
         volume.host_free_bytes = 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.volume.btrfs import IMAGE_NAME, BtrfsVolume
+from agent.volume.loop_volume import IMAGE_NAME, LoopVolume
 from agent.volume.monitor import VolumeMonitor
 from agent.volume.volume import (
     BackingDiskFullError,
@@ -182,8 +182,8 @@ def small_disk(folder: Path) -> Path:
     return disk
 
 
-def small_volume(disk: Path, *, reserve_bytes: int = 16 * MB) -> BtrfsVolume:
-    return BtrfsVolume(disk / "state", SMALL, clock=SystemClock(), host_reserve_bytes=reserve_bytes)
+def small_volume(disk: Path, *, reserve_bytes: int = 16 * MB) -> LoopVolume:
+    return LoopVolume(disk / "state", SMALL, clock=SystemClock(), host_reserve_bytes=reserve_bytes)
 
 
 async def test_a_volume_grows_as_far_as_the_hosts_disk_could_hold_it(small_disk: Path) -> None:

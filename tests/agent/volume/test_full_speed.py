@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from agent.volume.btrfs import BtrfsVolume
+    from agent.volume.loop_volume import LoopVolume
     from agent.volume.volume import Space
     from tests.agent.volume.kernel import MakeVolume
 
@@ -34,7 +34,7 @@ SCALED = VolumeLimits(
 
 
 @pytest.fixture
-async def volume(make_volume: MakeVolume) -> AsyncIterator[BtrfsVolume]:
+async def volume(make_volume: MakeVolume) -> AsyncIterator[LoopVolume]:
     volume = make_volume(SCALED)
     await volume.create()
     await volume.attach()
@@ -62,7 +62,7 @@ async def watched(monitor: VolumeMonitor, *commands: tuple[str | Path, ...]) -> 
 
 
 async def test_a_writer_at_full_speed_gets_enospc_at_the_limit_and_not_before(
-    volume: BtrfsVolume,
+    volume: LoopVolume,
 ) -> None:
     monitor = VolumeMonitor(volume, SCALED, clock=SystemClock())
     file = volume.mount_point / "active/upper/file"
@@ -78,7 +78,7 @@ async def test_a_writer_at_full_speed_gets_enospc_at_the_limit_and_not_before(
     assert monitor.growth_failures == 0
 
 
-async def test_what_was_asked_for_below_the_limit_is_written_whole(volume: BtrfsVolume) -> None:
+async def test_what_was_asked_for_below_the_limit_is_written_whole(volume: LoopVolume) -> None:
     monitor = VolumeMonitor(volume, SCALED, clock=SystemClock())
     upper = volume.mount_point / "active/upper"
     writers = [
@@ -91,7 +91,7 @@ async def test_what_was_asked_for_below_the_limit_is_written_whole(volume: Btrfs
     assert monitor.growths > 0
 
 
-async def test_many_small_files_make_it_grow_too(volume: BtrfsVolume) -> None:
+async def test_many_small_files_make_it_grow_too(volume: LoopVolume) -> None:
     monitor = VolumeMonitor(volume, SCALED, clock=SystemClock())
     upper = volume.mount_point / "active/upper"
     script = (
@@ -106,7 +106,7 @@ async def test_many_small_files_make_it_grow_too(volume: BtrfsVolume) -> None:
     assert complaint == ""
 
 
-async def test_at_the_limit_files_can_be_deleted_and_others_written(volume: BtrfsVolume) -> None:
+async def test_at_the_limit_files_can_be_deleted_and_others_written(volume: LoopVolume) -> None:
     monitor = VolumeMonitor(volume, SCALED, clock=SystemClock())
     upper = volume.mount_point / "active/upper"
     await watched(monitor, ("dd", "if=/dev/zero", f"of={upper / 'file'}", "bs=1M"))
@@ -122,7 +122,7 @@ async def test_at_the_limit_files_can_be_deleted_and_others_written(volume: Btrf
     assert not status.full
 
 
-async def test_what_is_written_is_never_shown_as_free(volume: BtrfsVolume) -> None:
+async def test_what_is_written_is_never_shown_as_free(volume: LoopVolume) -> None:
     """Not while it is in the cache, nor while it is on its way, nor when it has arrived."""
     await volume.grow(4)
     file = volume.mount_point / "active/upper/file"
@@ -137,7 +137,7 @@ async def test_what_is_written_is_never_shown_as_free(volume: BtrfsVolume) -> No
     assert file.stat().st_size == 1000 * MB
 
 
-async def test_metadata_has_its_room_before_anybody_writes(volume: BtrfsVolume) -> None:
+async def test_metadata_has_its_room_before_anybody_writes(volume: LoopVolume) -> None:
     pieces = run("btrfs", "filesystem", "df", "--raw", volume.mount_point)
     found = re.search(r"Metadata, single: total=(\d+)", pieces)
     assert found is not None
@@ -145,7 +145,7 @@ async def test_metadata_has_its_room_before_anybody_writes(volume: BtrfsVolume) 
 
 
 async def test_growing_does_not_wait_for_a_snapshot(
-    volume: BtrfsVolume, monkeypatch: pytest.MonkeyPatch
+    volume: LoopVolume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upper = volume.mount_point / "active/upper"
     (upper / "file").write_bytes(b"before")
@@ -168,7 +168,7 @@ async def test_growing_does_not_wait_for_a_snapshot(
 
 
 async def test_what_lies_below_an_unmounted_volume_is_not_taken_for_it(
-    volume: BtrfsVolume, monkeypatch: pytest.MonkeyPatch
+    volume: LoopVolume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A measurement that began before the unmounting ends with numbers of the host's disk."""
     begun, go_on = threading.Event(), threading.Event()
@@ -191,7 +191,7 @@ async def test_what_lies_below_an_unmounted_volume_is_not_taken_for_it(
         await detaching
 
 
-async def test_the_event_loop_turns_while_the_kernel_is_busy_growing(volume: BtrfsVolume) -> None:
+async def test_the_event_loop_turns_while_the_kernel_is_busy_growing(volume: LoopVolume) -> None:
     """A frozen file system makes the growth wait inside the kernel for as long as we like."""
     mount = volume.mount_point
     freezer = await asyncio.create_subprocess_exec(
@@ -212,7 +212,7 @@ async def test_the_event_loop_turns_while_the_kernel_is_busy_growing(volume: Btr
     assert growth.result() == SCALED.initial_bytes + SCALED.step_bytes
 
 
-async def test_a_cancelled_growth_is_finished_or_not_begun(volume: BtrfsVolume) -> None:
+async def test_a_cancelled_growth_is_finished_or_not_begun(volume: LoopVolume) -> None:
     growth = asyncio.get_running_loop().create_task(volume.grow(1))
     await asyncio.sleep(0)
     growth.cancel()

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from agent.volume import image
-from agent.volume.btrfs import IMAGE_NAME
+from agent.volume.loop_volume import IMAGE_NAME
 from agent.volume.volume import ImageInUseError
 from common.clock import SteppingClock
 from tests.agent.volume.holder import MB, RECORD_BYTES, record

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.volume.btrfs import IMAGE_NAME
+from agent.volume.loop_volume import IMAGE_NAME
 from agent.volume.loopdev import TRIES_MAX, LoopDevice, LoopDevices, kernels_choice
 from agent.volume.volume import KernelLacksError, NoLoopDeviceError, VolumeError
 from tests.agent.volume.kernel import loop_devices, mounts, run

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.host_state import HostState
-from agent.volume.btrfs import IMAGE_NAME, BtrfsVolume
+from agent.volume.loop_volume import IMAGE_NAME, LoopVolume
 from agent.volume.neighbours import promised_to_others_bytes
 from agent.volume.volume import BackingDiskFullError
 from common.clock import SystemClock
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    Make = Callable[[str], BtrfsVolume]
+    Make = Callable[[str], LoopVolume]
 
 MB = 1024**2
 DISK_BYTES = 900 * MB
@@ -42,11 +42,11 @@ def disk(folder: Path) -> Path:
 @pytest.fixture
 def make(disk: Path) -> Iterator[Make]:
     """Make the volume of the session of that name."""
-    made: list[BtrfsVolume] = []
+    made: list[LoopVolume] = []
 
-    def volume_of(name: str) -> BtrfsVolume:
+    def volume_of(name: str) -> LoopVolume:
         made.append(
-            BtrfsVolume(disk / name, LIMITS, clock=SystemClock(), host_reserve_bytes=RESERVE_BYTES)
+            LoopVolume(disk / name, LIMITS, clock=SystemClock(), host_reserve_bytes=RESERVE_BYTES)
         )
         return made[-1]
 

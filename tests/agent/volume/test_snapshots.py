@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.volume.btrfs import BtrfsVolume
+from agent.volume.loop_volume import LoopVolume
 from agent.volume.memory import MemoryVolume
 from agent.volume.snapshots import Snapshots
 from agent.volume.volume import VolumeError
@@ -61,7 +61,7 @@ async def volume(
 ) -> AsyncIterator[Volume]:
     made: Volume = MemoryVolume(folder, limits)
     if request.param == "btrfs":
-        made = BtrfsVolume(folder, limits, clock=SystemClock())
+        made = LoopVolume(folder, limits, clock=SystemClock())
     await made.create()
     await made.attach()
     yield made

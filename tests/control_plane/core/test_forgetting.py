@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.volume.btrfs import IMAGE_NAME as IMAGE
+from agent.volume.loop_volume import IMAGE_NAME as IMAGE
 from control_plane.engines.engine import EngineUnavailableError
 from control_plane.engines.session_folder import attached_below, mounts_below
 from tests.control_plane.core.engine_contract import SESSION

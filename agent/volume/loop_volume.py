@@ -1,11 +1,13 @@
-"""The volume as btrfs on a sparse loop file. See `volume` for what it promises.
+"""The volume as a file system on a sparse loop file. See `volume` for what it promises.
+
+A new image becomes what the host can do best, see `kinds`; one that is there stays what it is.
 
 The order of the steps makes every kill harmless:
 
 - *grow*: the file becomes longer, the device takes notice, the file system takes the room. Stopped
   between, there is room that nobody uses; `attach` finishes it.
-- *shrink*: the file system gives up the room (durably), the file becomes shorter, the device takes
-  notice. Stopped between, `attach` gives the room back.
+- *shrink*, where it can: the file system gives up the room (durably), the file becomes shorter, the
+  device takes notice. Stopped between, `attach` gives the room back.
 - *detach*: everything is written, the mount ends, our descriptor of the device is closed, and the
   kernel unbinds the device. Killed instead, the process's mount namespace ends and the kernel does
   the same.
@@ -19,7 +21,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from agent.volume import attachment, image, syscalls
+from agent.volume import attachment, image, kinds, syscalls
 from agent.volume.attachment import ACTIVE, SNAPSHOTS, Attachment, aligned
 from agent.volume.loopdev import LoopDevices
 from agent.volume.neighbours import promised_to_others_bytes
@@ -27,6 +29,7 @@ from agent.volume.volume import (
     BackingDiskFullError,
     CannotResizeError,
     ImageInUseError,
+    NoSnapshotsError,
     NotAttachedError,
     SnapshotExistsError,
     Space,
@@ -36,12 +39,17 @@ from agent.volume.volume import (
 from common.threads import Threads
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from agent.volume.file_system import FileSystem
     from common.clock import Clock
     from common.session_spec import VolumeLimits
 
 IMAGE_NAME = "studios-volume.btrfs"
+"""Of whatever kind it is: that is told by what is in it. With one name there is never a second
+image, and all that looks for one (neighbours, who deletes Studios) knows where.
+"""
 MOUNT_NAME = "volume"
 
 THREADS_MAX = 4
@@ -54,7 +62,7 @@ IMPATIENT_SECONDS_MAX = 1.0  # for the same, when somebody is known to keep it
 SETTLE_INTERVAL_SECONDS = 0.05
 
 
-class BtrfsVolume:
+class LoopVolume:
     """One session's volume in `folder`, the host's state folder of that session."""
 
     def __init__(
@@ -65,7 +73,9 @@ class BtrfsVolume:
         clock: Clock,
         devices: LoopDevices | None = None,
         host_reserve_bytes: int = image.HOST_RESERVE_BYTES,
+        preferred: Sequence[FileSystem] = kinds.PREFERRED,
     ) -> None:
+        """`preferred` are the kinds that a new image may become, best first."""
         assert limits.step_bytes > 0, "a volume grows by something"
         self._image = folder / IMAGE_NAME
         self.mount_point = folder / MOUNT_NAME
@@ -73,6 +83,7 @@ class BtrfsVolume:
         self._clock = clock
         self._devices = devices or LoopDevices()
         self._host_reserve_bytes = host_reserve_bytes
+        self._preferred = preferred
         self._threads = Threads(THREADS_MAX, "volume")
         self._shape = asyncio.Lock()
         self._attached: Attachment | None = None
@@ -85,7 +96,9 @@ class BtrfsVolume:
                 image.create,
                 self._image,
                 aligned(min(self._limits.initial_bytes, self._limits.limit_bytes)),
+                size_bytes_max=aligned(self._limits.limit_bytes),
                 host_reserve_bytes=self._host_reserve_bytes,
+                preferred=self._preferred,
             )
 
     async def attach(self) -> Path:
@@ -103,7 +116,10 @@ class BtrfsVolume:
 
     async def snapshot(self, name: str) -> Path:
         path = self._snapshot_path(name)
-        tree = self._present().tree
+        attached = self._present()
+        if not attached.kind.takes_snapshots:
+            raise NoSnapshotsError(f"a volume of {attached.kind.name} takes no snapshots")
+        tree = attached.tree
         try:
             await self._threads.run(tree.snapshot, self.mount_point / ACTIVE, path)
         except FileExistsError:
@@ -114,11 +130,20 @@ class BtrfsVolume:
 
     async def drop_snapshot(self, name: str) -> None:
         path = self._snapshot_path(name)
-        tree = self._present().tree
+        attached = self._present()
+        if not attached.kind.takes_snapshots:
+            return
         try:
-            await self._threads.run(tree.remove_subvolume, path)
+            await self._threads.run(attached.tree.drop_snapshot, path)
         except OSError as error:
             raise VolumeError(f"the snapshot {name!r} stays: {error.strerror}") from error
+
+    @property
+    def takes_snapshots(self) -> bool:
+        return self._present().kind.takes_snapshots
+
+    async def weakness(self) -> str:
+        return await self._threads.run(kinds.weakness_of, self._present().kind)
 
     async def true_free(self) -> int:
         return (await self.measure()).true_free_bytes
@@ -134,7 +159,7 @@ class BtrfsVolume:
     async def settle(self) -> None:
         tree = self._present().tree
         try:
-            await self._threads.run(tree.begin_commit)
+            await self._threads.run(tree.settle)
         except OSError as error:
             raise VolumeError(f"deleted files still count as used: {error.strerror}") from error
 
@@ -203,6 +228,8 @@ class BtrfsVolume:
 
     def _shrink(self, attached: Attachment) -> int:
         space = self._measure(attached)
+        if not attached.kind.shrinks:
+            return space.size_bytes
         step_bytes = self._limits.step_bytes
         target = aligned(space.size_bytes - step_bytes)
         if target < self._limits.initial_bytes:
