@@ -117,6 +117,43 @@ TABLE: list[tuple[dict[str, Any], Verdict, str, str, str, str]] = [
         "on the host: modprobe btrfs",
     ),
     (
+        {"file_systems": {"btrfs": errno.ENODEV, "overlay": 0, "xfs": 0, "ext4": 0}},
+        WEAKER,
+        "btrfs",
+        "modprobe btrfs",
+        "on the host: modprobe btrfs",
+        "on the host: modprobe btrfs",
+    ),
+    (
+        {
+            "file_systems": {"btrfs": 0, "overlay": 0, "xfs": errno.ENODEV, "ext4": 0},
+            "programs": GOOD.programs - {"mkfs.btrfs"},
+        },
+        WEAKER,
+        "mkfs.btrfs",
+        "apt-get install btrfs-progs",
+        "apt-get install btrfs-progs",
+        "apt-get install btrfs-progs",
+    ),
+    (
+        {"file_systems": {"btrfs": errno.ENODEV, "overlay": 0, "xfs": 0, "ext4": 0}}
+        | place(has_volume=True, volume_kind="btrfs"),
+        MISSING,
+        "btrfs",
+        "modprobe btrfs",
+        "on the host: modprobe btrfs",
+        "on the host: modprobe btrfs",
+    ),
+    (
+        {"file_systems": {"btrfs": 0, "overlay": 0, "xfs": errno.ENODEV}}
+        | place(has_volume=True, volume_kind="xfs"),
+        MISSING,
+        "xfs",
+        "modprobe xfs",
+        "on the host: modprobe xfs",
+        "on the host: modprobe xfs",
+    ),
+    (
         {"file_systems": {"btrfs": 0, "overlay": errno.ENODEV}},
         MISSING,
         "overlay",

@@ -13,7 +13,9 @@ import pytest
 from agent.preflight import check
 from agent.preflight.facts import Trial
 from agent.preflight.judgment import judge, may_try
+from agent.preflight.volumes import kind_of_new
 from agent.root.confinement import CAPABILITY_NUMBERS, DEFAULT_CAPABILITIES
+from agent.volume.kinds import XFS
 from common.findings import Surroundings, Verdict, flags, refusal_text, warnings
 from tests.agent.preflight.host import GIGABYTE, GOOD, ROOMY, lacks
 from tests.agent.preflight.shortages import MISSING, TABLE, WEAKER, calls, without
@@ -160,6 +162,48 @@ def test_what_must_fail_for_a_known_reason_is_not_tried(
     change: dict[str, Any], futile: set[str]
 ) -> None:
     assert may_try(replace(GOOD, **change)) == frozenset(GOOD.trials or ()) - futile
+
+
+WITHOUT_BTRFS = {"btrfs": errno.ENODEV, "overlay": 0, "xfs": 0, "ext4": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({}, "btrfs"),
+        ({"file_systems": WITHOUT_BTRFS}, "xfs"),
+        (
+            {
+                "file_systems": WITHOUT_BTRFS,
+                "place": replace(ROOMY, initial_bytes=XFS.size_bytes_min - 1),
+            },
+            "ext4",
+        ),
+        ({"file_systems": WITHOUT_BTRFS, "programs": frozenset({"mkfs.ext4"})}, "ext4"),
+        ({"file_systems": {**WITHOUT_BTRFS, "xfs": errno.ENODEV}}, "ext4"),
+        ({"file_systems": WITHOUT_BTRFS, "programs": frozenset({"mkfs.btrfs"})}, None),
+    ],
+)
+def test_a_new_volume_is_of_the_best_kind_that_the_host_has(
+    change: dict[str, Any], kind: str | None
+) -> None:
+    new = kind_of_new(replace(GOOD, **change))
+    assert (new and new.name) == kind
+    assert ("volume" in may_try(replace(GOOD, **change))) is (kind is not None)
+
+
+def test_a_quick_look_leaves_the_weaker_promise_to_the_session() -> None:
+    facts = replace(GOOD, file_systems=WITHOUT_BTRFS)
+    assert lacks(judge(replace(facts, limits=None))) == []
+    (finding,) = lacks(judge(facts))
+    assert "half-way" in finding.loss
+
+
+def test_only_ext4_takes_a_right_more_to_grow() -> None:
+    facts = replace(GOOD, file_systems=WITHOUT_BTRFS, capabilities=without("sys_resource"))
+    assert "half of the disk" not in " ".join(warnings(judge(facts)))
+    facts = replace(facts, programs=GOOD.programs - {"mkfs.xfs"})
+    assert "half of the disk" in " ".join(warnings(judge(facts)))
 
 
 async def test_a_host_that_gives_no_answer_is_not_waited_for(
