@@ -25,9 +25,11 @@ from agent.checkpointing.changes import BtrfsChanges, Unknown
 from agent.checkpointing.image import image_of
 from agent.checkpointing.layer import RestoredLayer
 from agent.checkpointing.process import SaverProcess
+from agent.checkpointing.top_folder import give_top
 from agent.checkpointing.volume_note import remove_volume
 from agent.earlier_files import CannotImportError, bring_in
 from agent.volume.attachment import ACTIVE
+from agent.volume.changes.point import UPPER
 from agent.volume.live_files import LiveFiles
 from agent.volume.loop_volume import IMAGE_NAME, LoopVolume
 from agent.volume.monitor import VolumeMonitor
@@ -113,10 +115,12 @@ class SessionFiles:
         _log.info("volume_attached")
         self._weakness = await self._volume.weakness() if spec is not None else ""
         active = mount_point / ACTIVE
-        await self._bring_in_earlier_files(active / "upper", tell)
+        layer = self._beginning.layer
+        if layer is not None:
+            await asyncio.to_thread(give_top, active / UPPER, layer)
+        await self._bring_in_earlier_files(active / UPPER, tell)
         if spec is not None and self._saver is not None:
             self._captures = self._composed(spec, self._saver, image)
-        layer = self._beginning.layer
         lower = () if layer is None else (str(layer),)
         return Layers(str(active), (*lower, str(_IMAGE_ROOT)))
 

@@ -16,6 +16,7 @@
 - `capture`     one time
 - `schedule`    when that is due (pure)
 - `changes`     what changed since a volume was saved
+- `top_folder`  what a new volume has of the restored `/` itself
 - `image`       what a session's root is made from
 - `volume_note` which run a volume is of
 """

@@ -83,6 +83,7 @@ class VolumeCapture:
         self._clock = clock
         self._moved_at = 0.0
         self._idle = 0
+        self._has_more_to_sweep = False
 
     async def take(self, saved: Saved | None, *, final: bool) -> Saved:
         """Commit what the volume shows now; return the generation that says so.
@@ -102,8 +103,10 @@ class VolumeCapture:
         if final:
             return taken
         if taken is not saved:
-            await self._clean_up()
-        if self._idle >= IDLE_CAPTURES_MAX:
+            await self._reclaim()
+        if taken is not saved or self._has_more_to_sweep:
+            await self._sweep()
+        elif self._idle >= IDLE_CAPTURES_MAX:
             await self._saver.rest()
         return taken
 
@@ -162,16 +165,24 @@ class VolumeCapture:
             if self._clock.monotonic() - self._moved_at > STALLED_SECONDS_MAX:
                 raise GivenUpError("The work directory took nothing for five minutes.")
 
-    async def _clean_up(self) -> None:
-        """Have what the snapshot kept count as free, and drop what the work directory needn't hold.
-
-        Neither is worth more than a word: both happen by themselves, later.
-        """
+    async def _reclaim(self) -> None:
+        """Have what the snapshot kept count as free: by itself that takes half a minute."""
         try:
             await self._views.reclaim(self._active.parent)
-            await self._saver.sweep()
-        except (VolumeError, SaverError) as error:
-            _log.info("capture_not_cleaned_up", reason=str(error))
+        except VolumeError as error:
+            _log.info("space_not_reclaimed", reason=str(error))
+
+    async def _sweep(self) -> None:
+        """Delete what the work directory need not hold any more.
+
+        What is to go goes in two steps, ten minutes apart, and only a saver that lived meanwhile
+        does the second. What it leaves, a collection deletes, days later.
+        """
+        try:
+            self._has_more_to_sweep = (await self._saver.sweep()).is_waiting
+        except SaverError as error:
+            self._has_more_to_sweep = False
+            _log.info("checkpoint_not_swept", reason=str(error))
 
 
 def _nothing() -> None: ...

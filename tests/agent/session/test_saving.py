@@ -38,3 +38,15 @@ async def test_what_was_changed_is_there_after_three_stops_and_starts_on_a_new_v
             assert newest.final
             assert newest.run_number == number + 1
             studio.assert_left_in_order()
+
+
+async def test_what_was_done_to_the_root_folder_itself_stays() -> None:
+    with SavingStudio() as studio:
+        async with studio.session() as run:
+            await run.out("chmod 1711 / && chown 7:8 / && setfattr -n user.mine -v yes /")
+            await run.stop()
+        for _ in range(2):
+            async with studio.session() as run:
+                assert await run.out("stat -c '%a %u %g' /") == "1711 7 8"
+                assert "yes" in await run.out("getfattr -n user.mine / 2>&1")
+                await run.stop()
