@@ -37,6 +37,8 @@ The agent:
 - `saving_studio`       a Studio whose runs save their files, without a control plane
 - `session_agent`       whole sessions: agents in processes of their own, and a shell in them
 - `session_shell`       that shell
+- `killed_runs`         its runs, killed somewhere, and what they may lose
+- `bucket_studio`       a saving Studio whose work directory is a bucket behind a faulty proxy
 - `hung_link`           file systems whose reads never end, mounted for a test
 - `root_agent`          the agent's stand-in that makes them
 - `attempts`            scripts that try to get out

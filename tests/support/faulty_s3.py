@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 
 NOT_PASSED_ON = {
@@ -46,6 +46,13 @@ class Truncation(Answer):
     """The server's answer, but the connection ends in the middle of its body."""
 
 
+@dataclass(frozen=True)
+class Event(Answer):
+    """Something happens, and the client learns nothing: see `passes_on`."""
+
+    act: Callable[[], None] = lambda: None
+
+
 @dataclass
 class FaultyS3:
     """What comes next, and what came."""
@@ -53,6 +60,8 @@ class FaultyS3:
     url: str = ""
     answers: deque[Answer | None] = field(default_factory=deque)
     """To the next requests; None lets one pass."""
+    otherwise: Answer | None = None
+    """To those for which there is none."""
     requests: list[tuple[str, str, Mapping[str, str]]] = field(default_factory=list)
     """Method, path with query, headers."""
 
@@ -65,13 +74,16 @@ async def faulty_s3(upstream: str) -> AsyncIterator[FaultyS3]:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         faulty.requests.append((request.method, request.path_qs, request.headers.copy()))
-        answer = faulty.answers.popleft() if faulty.answers else None
+        answer = faulty.answers.popleft() if faulty.answers else faulty.otherwise
         body = await request.read()
         passes_on = answer is None or answer.passes_on
         real = await passed_on(request, body) if passes_on else web.Response()
         match answer:
             case None:
                 return real
+            case Event():
+                answer.act()
+                raise ConnectionResetError
             case Silence():
                 await ended.wait()
                 raise ConnectionResetError
