@@ -1,6 +1,6 @@
 """An agent as far as a volume knows one: a process with a mount namespace of its own, to be killed.
 
-    python -m tests.agent.volume.holder FOLDER {create|hold|resize}
+    python -m tests.agent.volume.holder FOLDER {create|hold|resize} [btrfs|xfs|ext4]
 
 It says on standard output what it has done, a line each; `wrote N` after every record of `growing`.
 With `hold` it starts a child that outlives it, whose pid is in FOLDER/child.pid.
@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from agent.volume.kinds import BTRFS, PREFERRED
 from agent.volume.loop_volume import LoopVolume
 from common.clock import SystemClock
 from common.session_spec import VolumeLimits
@@ -23,6 +24,10 @@ MB = 1024**2
 LIMITS = VolumeLimits(
     initial_bytes=256 * MB, free_bytes_min=64 * MB, step_bytes=128 * MB, limit_bytes=640 * MB
 )
+PLAIN_LIMITS = VolumeLimits(
+    initial_bytes=384 * MB, free_bytes_min=64 * MB, step_bytes=128 * MB, limit_bytes=768 * MB
+)
+"""Of XFS and ext4: XFS is never smaller."""
 RECORD_BYTES = 64 * 1024
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 1 << 18
 
@@ -41,8 +46,10 @@ def enter_namespace() -> None:
     assert libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) == 0
 
 
-async def main(folder: Path, what: str) -> None:
-    volume = LoopVolume(folder, LIMITS, clock=SystemClock())
+async def main(folder: Path, what: str, name: str = BTRFS.name) -> None:
+    limits = LIMITS if name == BTRFS.name else PLAIN_LIMITS
+    preferred = [kind for kind in PREFERRED if kind.name == name]
+    volume = LoopVolume(folder, limits, clock=SystemClock(), preferred=preferred)
     say("begins")
     await volume.create()
     if what == "create":
@@ -74,4 +81,4 @@ def hold(upper: Path) -> None:
 
 if __name__ == "__main__":
     enter_namespace()
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    asyncio.run(main(Path(sys.argv[1]), *sys.argv[2:]))

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def holder(folder: Path, what: str) -> Iterator[subprocess.Popen[bytes]]:
+def holder(folder: Path, what: str, kind: str = "btrfs") -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.agent.volume.holder", folder, what],
+        [sys.executable, "-m", "tests.agent.volume.holder", folder, what, kind],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -1,0 +1,329 @@
+"""Volumes of XFS and ext4: growing, killed, damaged, and of which kind they are."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.volume import image, kinds, syscalls
+from agent.volume.kinds import BTRFS, EXT4, PREFERRED, XFS, choose, grows
+from agent.volume.live_files import LiveFiles
+from agent.volume.loop_volume import IMAGE_NAME, LoopVolume
+from agent.volume.monitor import VolumeMonitor
+from agent.volume.volume import (
+    ImageCorruptError,
+    ImageTruncatedError,
+    KernelLacksError,
+    NotPermittedError,
+    ToolMissingError,
+    VolumeError,
+)
+from common.clock import SystemClock
+from common.session_spec import VolumeLimits
+from tests.agent.volume.holder import PLAIN_LIMITS
+from tests.agent.volume.kernel import let_go, loop_devices, mounts, run, wait_for
+from tests.agent.volume.test_damage import cut, digest, empty, overwrite
+from tests.agent.volume.test_full_speed import watched
+from tests.agent.volume.test_killed import (
+    assert_all_is_there,
+    holder,
+    kill_after,
+    kill_child,
+    lines_until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from agent.volume.file_system import FileSystem
+
+MB = 1024**2
+SCALED = VolumeLimits(
+    initial_bytes=512 * MB, free_bytes_min=256 * MB, step_bytes=256 * MB, limit_bytes=2048 * MB
+)
+CHECKS = {"xfs": ("xfs_repair", "-n"), "ext4": ("e2fsck", "-f", "-n")}
+
+
+@pytest.fixture(params=[XFS, EXT4], ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> FileSystem:
+    found: FileSystem = request.param
+    return found
+
+
+class Made:
+    """Volumes of one folder, each as a new agent makes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.image = folder / IMAGE_NAME
+        self.volumes: list[LoopVolume] = []
+
+    def __call__(self, *preferred: FileSystem, limits: VolumeLimits = PLAIN_LIMITS) -> LoopVolume:
+        made = LoopVolume(
+            self.folder, limits, clock=SystemClock(), preferred=preferred or PREFERRED
+        )
+        self.volumes.append(made)
+        return made
+
+    def check(self, kind: FileSystem) -> None:
+        run(*CHECKS[kind.name], self.image)
+
+
+@pytest.fixture
+def make(folder: Path) -> Iterator[Made]:
+    made = Made(folder)
+    yield made
+    for volume in made.volumes:
+        let_go(volume)
+
+
+# ── Growing ──────────────────────────────────────────────────────────────────
+
+
+async def test_a_writer_at_full_speed_gets_enospc_at_the_limit_and_not_before(
+    make: Made, kind: FileSystem
+) -> None:
+    volume = make(kind, limits=SCALED)
+    await volume.create()
+    upper = await volume.attach() / "active/upper"
+    monitor = VolumeMonitor(volume, SCALED, clock=SystemClock())
+    [complaint] = await watched(monitor, ("dd", "if=/dev/zero", f"of={upper / 'file'}", "bs=1M"))
+    assert "No space left" in complaint
+    assert (await volume.measure()).size_bytes == SCALED.limit_bytes
+    assert (upper / "file").stat().st_size > 0.85 * SCALED.limit_bytes
+    assert monitor.growth_failures == 0
+    (upper / "file").unlink()
+    await monitor.step()
+    status = monitor.status()
+    assert status is not None
+    assert not status.full
+    await volume.detach()
+    make.check(kind)
+
+
+async def test_many_small_files_find_room_for_their_names(make: Made, kind: FileSystem) -> None:
+    volume = make(kind, limits=SCALED)
+    await volume.create()
+    upper = await volume.attach() / "active/upper"
+    monitor = VolumeMonitor(volume, SCALED, clock=SystemClock())
+    script = (
+        "import os, sys\n"
+        "for n in range(80000):\n"
+        "    if n % 1000 == 0: os.mkdir(f'{sys.argv[1]}/{n // 1000}')\n"
+        "    os.mknod(f'{sys.argv[1]}/{n // 1000}/{n}' + 'x' * 200)\n"
+    )
+    [complaint] = await watched(monitor, ("python3", "-c", script, upper))
+    assert complaint == ""
+    await volume.detach()
+
+
+@pytest.mark.skipif(grows(EXT4), reason="the agent has CAP_SYS_RESOURCE: ext4 grows")
+async def test_what_can_not_grow_is_as_large_as_it_may_become_at_once(make: Made) -> None:
+    volume = make(EXT4)
+    await volume.create()
+    await volume.attach()
+    assert (await volume.measure()).size_bytes == PLAIN_LIMITS.limit_bytes
+    assert await volume.grow(1) == PLAIN_LIMITS.limit_bytes
+    await volume.detach()
+    volume = make(limits=SCALED)
+    await volume.attach()
+    with pytest.raises(NotPermittedError, match="CAP_SYS_RESOURCE"):
+        await volume.grow(1)
+    await volume.detach()
+
+
+async def test_a_growth_that_was_interrupted_is_finished(make: Made) -> None:
+    volume = make(XFS)
+    await volume.create()
+    os.truncate(make.image, PLAIN_LIMITS.initial_bytes + PLAIN_LIMITS.step_bytes)
+    await volume.attach()
+    size_bytes = (await volume.measure()).size_bytes
+    assert size_bytes == PLAIN_LIMITS.initial_bytes + PLAIN_LIMITS.step_bytes
+    await volume.detach()
+    make.check(XFS)
+
+
+# ── Killed ───────────────────────────────────────────────────────────────────
+
+
+async def test_killed_nothing_stays_and_every_byte_is_there(make: Made, kind: FileSystem) -> None:
+    with holder(make.folder, "hold", kind.name) as process:
+        lines_until(process, "child")
+        last = kill_after(process, 100)
+        kill_child(make.folder)
+    wait_for(lambda: not mounts(make.folder), "the end of all mounts")
+    wait_for(lambda: not loop_devices(make.folder), "the end of all loop devices")
+    volume = make()
+    mount = await volume.attach()
+    assert_all_is_there(mount / "active/upper", last)
+    await volume.detach()
+    make.check(kind)
+
+
+async def test_one_still_mounted_elsewhere_is_taken_over_with_its_cache(
+    make: Made, kind: FileSystem
+) -> None:
+    with holder(make.folder, "hold", kind.name) as process:
+        last = kill_after(process, 100)
+        device = loop_devices(make.folder)
+        assert mounts(make.folder), "the child has it"
+        volume = make()
+        mount = await volume.attach()
+        assert loop_devices(make.folder) == device, "never attached twice"
+        assert_all_is_there(mount / "active/upper", last)
+        kill_child(make.folder)
+    await volume.detach()
+    assert loop_devices(make.folder) == []
+    make.check(kind)
+
+
+async def test_killed_while_it_grows_nothing_is_lost(make: Made) -> None:
+    volume = make(XFS)
+    await volume.create()
+    mount = await volume.attach()
+    (mount / "active/upper/kept").write_bytes(b"kept" * MB)
+    await volume.detach()
+    for turns in range(4):
+        with holder(make.folder, "resize", XFS.name) as process:
+            lines_until(process, "attached")
+            for _ in range(turns):
+                lines_until(process, "size")
+            process.kill()
+            process.wait()
+        await volume.attach()
+        assert (mount / "active/upper/kept").read_bytes() == b"kept" * MB
+        assert (await volume.measure()).size_bytes == make.image.stat().st_size, "finished"
+        await volume.detach()
+        make.check(XFS)
+
+
+# ── Damaged, and of which kind ───────────────────────────────────────────────
+
+
+def no_superblock(path: Path) -> None:
+    overwrite(path, 0, 4096)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (cut, ImageTruncatedError),
+        (empty, ImageTruncatedError),
+        (no_superblock, ImageCorruptError),
+    ],
+)
+async def test_a_damaged_image_is_named_and_left_as_it_is(
+    make: Made, kind: FileSystem, damage: Callable[[Path], None], error: type[VolumeError]
+) -> None:
+    volume = make(kind)
+    await volume.create()
+    await volume.attach()
+    await volume.detach()
+    damage(make.image)
+    before = digest(make.image)
+    await volume.create()
+    with pytest.raises(error, match=str(make.image)):
+        await volume.attach()
+    assert digest(make.image) == before
+    assert loop_devices(make.folder) == []
+
+
+async def test_an_image_stays_what_it_is(make: Made, kind: FileSystem) -> None:
+    await make(kind).create()
+    volume = make()
+    await volume.create()
+    await volume.attach()
+    assert not volume.takes_snapshots
+    assert image.check(make.image).kind is kind
+    await volume.detach()
+
+
+async def test_an_image_of_a_kind_that_the_kernel_has_not_is_refused_as_it_is(
+    make: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of btrfs, which this kernel calls by another name than the test does."""
+    await make(BTRFS).create()
+    before = digest(make.image)
+    monkeypatch.setattr(kinds, "IN_IMAGES", (replace(BTRFS, name="nowhere"),))
+    volume = make(XFS)
+    await volume.create()
+    with pytest.raises(KernelLacksError, match="the kernel has no nowhere"):
+        await volume.attach()
+    assert digest(make.image) == before
+    assert loop_devices(make.folder) == []
+
+
+async def test_what_a_program_wrote_is_not_taken_for_a_file_system(
+    make: Made, kind: FileSystem
+) -> None:
+    volume = make(kind)
+    await volume.create()
+    with make.image.open("r+b") as file:  # where some file's content may lie
+        os.pwrite(file.fileno(), b"_BHRfS_M", 64 * 1024 + 64)
+        os.pwrite(file.fileno(), struct.pack("<Q", 1), 64 * 1024 + 209)
+    assert image.check(make.image).kind is kind
+
+
+def test_the_best_kind_that_the_host_has_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking: set[str] = set()
+    absent: set[str] = set()
+    has = syscalls.try_file_system
+    monkeypatch.setattr(
+        syscalls, "try_file_system", lambda name: 19 if name in lacking else has(name)
+    )
+    found = kinds.mkfs_of
+    monkeypatch.setattr(kinds, "mkfs_of", lambda kind: None if kind.name in absent else found(kind))
+    assert choose(2048 * MB) is BTRFS
+    lacking.add("btrfs")
+    assert choose(2048 * MB) is XFS
+    assert "modprobe btrfs" in kinds.weakness_of(XFS)
+    assert choose(256 * MB) is EXT4, "XFS is never so small"
+    absent.add("xfs")
+    assert choose(2048 * MB) is EXT4
+    absent.add("ext4")
+    with pytest.raises(KernelLacksError, match="btrfs"):
+        choose(2048 * MB)
+    lacking.clear()
+    absent.add("btrfs")
+    with pytest.raises(ToolMissingError, match="btrfs-progs"):
+        choose(2048 * MB)
+    assert "btrfs-progs" in kinds.weakness_of(XFS)
+
+
+# ── Live files ───────────────────────────────────────────────────────────────
+
+
+async def test_a_page_written_after_a_capture_began_moves_the_files_times(
+    make: Made, kind: FileSystem
+) -> None:
+    """Else a program that writes through a mapping would change what nobody reads again."""
+    volume = make(kind)
+    await volume.create()
+    active = await volume.attach() / "active"
+    path = active / "upper/mapped"
+    path.write_bytes(bytes(4096))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 4096) as mapped:
+        mapped[0] = 1
+        await asyncio.to_thread(_tick, path)
+        before = path.stat().st_ctime_ns
+        mapped[0] = 2
+        assert path.stat().st_ctime_ns == before, "the page waits for the disk already"
+        async with LiveFiles(active, clock=SystemClock()).taken() as seen:
+            assert seen == active
+            mapped[0] = 3
+        assert path.stat().st_ctime_ns > before
+    await volume.detach()
+
+
+def _tick(path: Path) -> None:
+    """Wait until the file system's clock has moved on."""
+    began = path.stat().st_ctime_ns
+    other = path.with_name("tick")
+    wait_for(lambda: (other.touch(), other.stat().st_ctime_ns > began)[1], "a tick")
