@@ -11,6 +11,7 @@ Benchmarks (each renders one section of RESULTS.md):
 - `files`        how fast files are in a session, and on what it is made of
 - `idle`         memory and CPU of an agent with which nobody does anything
 - `checkpoints/` checkpoints beside restic, borg and tar
+- `saving/`      what saving costs whoever works in a session, beside restic and tar
 
 Who is measured:
 - `doors`        the ways in front of one tool: none, nginx, configurable-http-proxy, ours

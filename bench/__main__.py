@@ -16,6 +16,7 @@ from bench.checkpoints import measuring as checkpoints
 from bench.machine import backup_versions, peer_versions, session_versions, this_machine
 from bench.processes import BenchError
 from bench.results import RESULTS, Provenance, publish, section
+from bench.saving import measuring as saving
 from common.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Benchmark:
 
     run: Callable[[int, float, Callable[[str], None]], Awaitable[Findings]]
     versions: Callable[[], Awaitable[str]]
+    run_full: Callable[[int, float, Callable[[str], None]], Awaitable[Findings]] | None = None
+    """The same with sizes that take too long for every day, where there are some."""
 
 
 BENCHMARKS = {
@@ -40,6 +43,7 @@ BENCHMARKS = {
     "files": Benchmark(files.run, session_versions),
     "idle": Benchmark(idle.run, session_versions),
     "checkpoints": Benchmark(checkpoints.run, backup_versions),
+    "saving": Benchmark(saving.run, backup_versions, saving.run_full),
 }
 
 ROUNDS_DEFAULT = 5
@@ -51,7 +55,9 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-async def _run(names: Sequence[str], rounds: int, seconds: float, *, is_dry: bool) -> None:
+async def _run(
+    names: Sequence[str], rounds: int, seconds: float, *, is_full: bool, is_dry: bool
+) -> None:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -59,8 +65,11 @@ async def _run(names: Sequence[str], rounds: int, seconds: float, *, is_dry: boo
     for name in names:
         benchmark = BENCHMARKS[name]
         machine, versions = this_machine(), await benchmark.versions()
-        findings = await benchmark.run(rounds, seconds, _say)
+        run = benchmark.run
         command = f"python -m bench {name} --rounds {rounds} --seconds {seconds:g}"
+        if is_full and benchmark.run_full is not None:
+            run, command = benchmark.run_full, f"{command} --full"
+        findings = await run(rounds, seconds, _say)
         text = section(findings, Provenance(command, SystemClock().now(), machine, versions))
         print(text)
         if not is_dry:
@@ -73,13 +82,22 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="BENCHMARK", help="all, if none is named")
     parser.add_argument("--rounds", type=int, default=ROUNDS_DEFAULT)
     parser.add_argument("--seconds", type=float, default=SECONDS_DEFAULT, help="for each step")
+    parser.add_argument("--full", action="store_true", help="with sizes that take longer, too")
     parser.add_argument("--dry", action="store_true", help="print only, leave RESULTS.md alone")
     arguments = parser.parse_args()
     names = arguments.names or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
         parser.error(f"no benchmark {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}")
     try:
-        uvloop.run(_run(names, arguments.rounds, arguments.seconds, is_dry=arguments.dry))
+        uvloop.run(
+            _run(
+                names,
+                arguments.rounds,
+                arguments.seconds,
+                is_full=arguments.full,
+                is_dry=arguments.dry,
+            )
+        )
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

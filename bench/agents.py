@@ -71,8 +71,10 @@ class Agent:
 
 
 @asynccontextmanager
-async def agent(folder: Path, spec: SessionSpec) -> AsyncIterator[Agent]:
+async def agent(folder: Path, spec: SessionSpec, *, module: str = "agent") -> AsyncIterator[Agent]:
     """Start an agent while inside; its volume is in `folder`, made if there is none.
+
+    `module` is what is run as one.
 
     If the session is not stopped inside, it is at the end.
     """
@@ -90,7 +92,7 @@ async def agent(folder: Path, spec: SessionSpec) -> AsyncIterator[Agent]:
             )
         )
         begun, begun_ns = SystemClock().now(), monotonic_ns()
-        command = (sys.executable, "-m", "agent", "--spec-file", str(path))
+        command = (sys.executable, "-m", module, "--spec-file", str(path))
         async with child("agent", *command, folder=folder) as process:
             yield Agent(process, folder, state, begun, begun_ns, control_plane)
 
