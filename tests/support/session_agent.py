@@ -296,6 +296,13 @@ def steps_of(report: StatusReport) -> list[tuple[str, StepState]]:
 
 IN_ORDER = [
     (name, StepState.SUCCEEDED)
-    for name in ("no new requests", "stop the tool", "end the session", "unmount the volume")
+    for name in (
+        *("no new requests", "stop the tool", "end the session", "save the files"),
+        "unmount the volume",
+    )
 ]
 """The documented order, all of it done within its limits."""
+FORCED = [
+    (name, StepState.ERRORED if name == "save the files" else state) for name, state in IN_ORDER
+]
+"""The same by force: the files are not saved, which is told."""

@@ -8,7 +8,7 @@ import pytest
 
 from common.messages import RunState, StepState
 from tests.support.agent_rig import until
-from tests.support.session_agent import IN_ORDER, Studio, steps_of
+from tests.support.session_agent import FORCED, IN_ORDER, Studio, steps_of
 
 if TYPE_CHECKING:
     from tests.support.session_agent import AgentRun
@@ -143,7 +143,7 @@ async def test_a_second_signal_cuts_the_grace_short_and_keeps_the_order() -> Non
                 lambda report: ("stop the tool", StepState.IN_PROGRESS) in steps_of(report)
             )
             report = await run.stop()
-        assert steps_of(report) == IN_ORDER
+        assert steps_of(report) == FORCED
         studio.assert_left_in_order()
         studio.check_image()
 
@@ -158,5 +158,5 @@ async def test_the_control_plane_can_force_it_too() -> None:
             )
             await run.control_plane.wish(RunState.FORCE_STOP)
             report = await run.ended()
-        assert steps_of(report) == IN_ORDER
+        assert steps_of(report) == FORCED
         studio.assert_left_in_order()
