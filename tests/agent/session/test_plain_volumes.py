@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 from agent.volume import image
 from common.messages import CheckpointPhase
 from common.session_spec import VolumeLimits
+from tests.support.agent_rig import ROOT
 from tests.support.saving_studio import SavingStudio, checkpoint_of
 from tests.support.session_agent import MB
 
@@ -110,16 +112,35 @@ async def test_what_was_changed_is_there_after_stops_and_starts(studio: PlainStu
 async def test_a_file_written_at_full_speed_is_whole_or_counted_as_torn(
     studio: PlainStudio,
 ) -> None:
-    async with studio.session() as run:
+    async with studio.session() as run, asyncio.TaskGroup() as group:
         written = run.follow(FULL_SPEED)
         assert int(await anext(written)) == 1
-        reading = asyncio.ensure_future(drain(written))
+        group.create_task(drain(written))
         await run.out("studio save")
-        torn = checkpoint_of(run.control_plane.reports[-1]).torn_files
-        last = checkpoint_of(await run.stop())
-        await reading
-        assert last.torn_files == 0, "nobody writes any more"
-    assert torn >= 0
+        report = await run.control_plane.reported(has_saved)
+        status = checkpoint_of(report)
+        content = await stored(studio, f"{status.id}@{status.generation}", "/workspace/written")
+        assert len(content) == 16 * MB
+        numbers = {content[at : at + 8] for at in BLOCKS}
+        assert status.torn_files == 1 or len(numbers) == 1
+        assert checkpoint_of(await run.stop()).torn_files == 0, "nobody writes any more"
+
+
+BLOCKS = range(0, 16 * MB, MB)
+
+
+def has_saved(report: StatusReport) -> bool:
+    return report.checkpoint is not None and report.checkpoint.generation > 0
+
+
+async def stored(studio: PlainStudio, checkpoint: str, path: str) -> bytes:
+    command = (sys.executable, "-m", "studios", "checkpoints", "cat", "-w", studio.url)
+    process = await asyncio.create_subprocess_exec(
+        *command, checkpoint, path, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    content, _ = await process.communicate()
+    assert process.returncode == 0
+    return content
 
 
 async def drain(lines: AsyncIterator[str]) -> None:
