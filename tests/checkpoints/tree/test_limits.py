@@ -138,11 +138,28 @@ def extents_in(entry: Entry, store: NodeStore) -> Sequence[Extent]:
     return tuple(extents_of(content, store.fetch))
 
 
+DRAWN = st.lists(entries(), min_size=1, max_size=6).map(lambda drawn: sorted(dict(drawn).items()))
+
+
 @settings(deadline=None, max_examples=60)
-@given(st.lists(entries(), min_size=1, max_size=6).map(lambda drawn: sorted(dict(drawn).items())))
+@given(DRAWN)
 def test_what_is_within_the_limits_is_kept_and_nothing_else(
     drawn: list[tuple[Key, Entry]],
 ) -> None:
+    keeps_what_is_within_the_limits(drawn)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@settings(deadline=None, max_examples=500)
+@given(DRAWN)
+def test_of_many_what_is_within_the_limits_is_kept_and_nothing_else(
+    drawn: list[tuple[Key, Entry]],
+) -> None:
+    keeps_what_is_within_the_limits(drawn)
+
+
+def keeps_what_is_within_the_limits(drawn: list[tuple[Key, Entry]]) -> None:
     store = NodeStore()
     kept: dict[Key, Entry] = {ROOT_KEY: ROOT}
     for key, entry in drawn:
