@@ -66,7 +66,7 @@ async def test_200_mb_pass_a_pipe_exactly_in_bounded_memory(rig: Rig) -> None:
 
 async def test_a_program_waits_for_a_client_that_does_not_read(rig: Rig) -> None:
     async with exec_client(rig) as client:
-        client.say(Order(arguments=words("dd if=/dev/zero bs=65536 status=none")))
+        client.say(Order(arguments=words("dd if=/dev/zero bs=65536 count=40000 status=none")))
         pid = await client.started()
         written = await held(pid, connections=2)
         client.stdout.clear()
@@ -133,7 +133,7 @@ async def test_stdin_beyond_the_credit_ends_the_command(rig: Rig) -> None:
 
 async def test_pings_of_a_client_that_does_not_read_pile_up_nothing(rig: Rig) -> None:
     async with exec_client(rig) as client:
-        client.say(Order(arguments=words("dd if=/dev/zero bs=65536 status=none")))
+        client.say(Order(arguments=words("dd if=/dev/zero bs=65536 count=40000 status=none")))
         await held(await client.started(), connections=2)
         (running,) = rig.agents[0].gateway._execs._running
         transport = running.connection._transport
