@@ -17,6 +17,7 @@ What it knows and decides, pure:
 - `checkpoint_search` what to look for among them, as people write it
 - `desired`      what is wanted of a run
 - `browsing_messages` what a process that reads checkpoints is asked, and answers
+- `collecting_messages` what a process that deletes and collects is told, and answers
 - `storage_frames` how such messages look on their way
 - `spec_builder` what an engine is handed for a run
 - `volume_sizes` how large sessions' volumes are
@@ -42,6 +43,8 @@ What it does:
 - `removals`     which checkpoints' data goes, and whose turn it is
 - `browsing`     what is in a checkpoint, and files out of it
 - `browsing_worker` the process that reads for it
+- `collecting`   frees what deleted checkpoints took
+- `collecting_worker` the process that does it
 - `storage_process` such a process, as it is seen from here
 - `storage_worker` and what all of them have in common
 - `work_directories` how a work directory is opened

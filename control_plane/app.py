@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import random
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import structlog
 
 from control_plane import schema
 from control_plane.api.presence import SILENCE_SECONDS
+from control_plane.collecting import Collector
 from control_plane.composition import Parts, compose
 from control_plane.config import InvalidConfigError
 from control_plane.engines.host_folders import problem_of_carried, work_folder
@@ -71,6 +73,8 @@ async def serve(
             probe = EdgeProbe(service, edge_url=config.edge_connect_url)
             group.create_task(Reconciler(service, probe).run(), name="reconciler")
             group.create_task(HealthPoll(service, probe).run(), name="health_poll")
+            collector = Collector(service.core, plane.parts.tally, rng=random.Random())
+            group.create_task(collector.run(), name="collector")
             group.create_task(_sweep_presence(plane.parts), name="presence")
             on_ready(plane)
 

@@ -23,7 +23,7 @@ from checkpoints.reading.content import (
 from checkpoints.repository import NoRepositoryError, Repository
 from checkpoints.storage.failures import LocationError, NotThereError, StorageError
 from checkpoints.tree.entry import Kind, Target
-from control_plane import storage_frames, storage_worker
+from control_plane import storage_worker
 from control_plane.browsing_messages import (
     Ask,
     End,
@@ -241,8 +241,8 @@ async def _serve(pipes: storage_worker.Pipes, opened: Repository | Exception) ->
     if isinstance(opened, Exception) and not isinstance(opened, _EXPECTED):
         raise opened
     reading = Reading(opened) if isinstance(opened, Repository) else None
-    while (frame := await storage_frames.read(pipes.reader)) is not None:
-        ask = decode_ask(frame.body)
+    while True:
+        ask = decode_ask(await pipes.next())
         if reading is None:
             assert isinstance(opened, Exception)
             await pipes.tell(refusal(opened, ask.path))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from common.templates import InvalidTemplateError, load_templates
 from common.tokens import TokenVerifier
 from control_plane.api.presence import Presence
 from control_plane.api.streams import Streams
+from control_plane.collecting import Tally
 from control_plane.config import InvalidConfigError
 from control_plane.events import EventBus
 from control_plane.login.api_tokens import ApiTokens
@@ -52,6 +53,8 @@ class Parts:
     codes: LoginCodes
     members: Members
     desk: LoginDesk
+    tally: Tally = field(default_factory=Tally)
+    """What the collector did."""
 
 
 async def compose(

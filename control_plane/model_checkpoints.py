@@ -39,6 +39,8 @@ class DoomedCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     id: CheckpointNumber
     storage_id: CheckpointId
+    generation: int = 0
+    """The last one that is known; 0 may have stored nothing at all."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):

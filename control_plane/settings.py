@@ -39,6 +39,14 @@ class Limits:
     calendar_hold_seconds: float = 300.0
     """After a jump of the calendar no lifespan ends for so long; see `calendar`."""
     health_poll_seconds: float = 30.0
+    collect_interval_seconds: float = 3600.0
+    """Between two collections of one work directory. What they free has to be found by two, hours
+    apart, and waits a day: more of them would free nothing sooner."""
+    collect_look_seconds: float = 30.0
+    """Between two looks for what people have deleted."""
+    collect_retry_seconds: float = 60.0
+    """After the first failure, or refusal to delete; it doubles."""
+    collect_retry_seconds_max: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

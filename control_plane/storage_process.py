@@ -9,6 +9,7 @@ doing: nothing of it outlives the program that started it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections import deque
 from pathlib import Path
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 CODE = Path(__file__).resolve().parents[1]
 """Where this package is imported from."""
 END_SECONDS_MAX = 5.0
-"""For one that isn't at work to end by itself: some milliseconds."""
+"""For one to end by itself, and for a killed one to be gone: some milliseconds."""
 BUFFER_BYTES = 256 * 1024
 """Of what it sends, in our memory; what is more waits in the process."""
 LINES_KEPT = 20
@@ -103,27 +104,29 @@ class StorageProcess:
             self._process.kill()
 
     async def end(self) -> None:
-        """End it, at once where it doesn't end by itself. Idempotent."""
+        """End it, by force where it doesn't end by itself. Idempotent."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            async with asyncio.timeout(END_SECONDS_MAX):
-                await self._process.wait()
-        except TimeoutError:
-            _log.warning("storage_process_killed", module=self._module, pid=self.pid)
+            await self._over()
         finally:
             self.kill()
-            await self._process.wait()
             await self._tasks.close()
+
+    async def _over(self) -> None:
+        """Wait until it has ended, and see to it; one that a hung file system holds is left."""
+        for is_killed in (False, True):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(END_SECONDS_MAX):
+                    await self._process.wait()
+                return
+            event = "storage_process_hangs" if is_killed else "storage_process_killed"
+            _log.warning(event, module=self._module, pid=self.pid)
+            self.kill()
 
     async def _why(self) -> str:
         """Say why it has ended; it is over as far as anybody here is concerned."""
-        try:
-            async with asyncio.timeout(END_SECONDS_MAX):
-                await self._process.wait()
-        except TimeoutError:
-            self.kill()
-            await self._process.wait()
+        await self._over()
         code = self._process.returncode
         words = self._lines[-1] if self._lines else ""
         return f"it ended with code {code}{f': {words}' if words else ''}"

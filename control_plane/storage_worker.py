@@ -1,4 +1,8 @@
-"""What the processes have in common that work on a work directory: their ends of the pipes."""
+"""What the processes have in common that work on a work directory: their ends of the pipes.
+
+Once nobody writes to it any more such a process ends, in the midst of whatever it does: all that
+the library does may end anywhere.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +47,19 @@ class Pipes:
     """Both pipes, as the process has them."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
+        self._reader = reader
         self._writer = writer
+        self._heard: asyncio.Queue[bytes] = asyncio.Queue(1)  # one is told at a time
+
+    async def next(self) -> bytes:
+        """Return the next message."""
+        return await self._heard.get()
+
+    async def listen(self) -> None:
+        """Take in messages; end the process once nobody is there any more."""
+        while (frame := await storage_frames.read(self._reader)) is not None:
+            await self._heard.put(frame.body)
+        os._exit(0)
 
     async def tell(self, value: msgspec.Struct) -> None:
         self._writer.write(storage_frames.message(value))
@@ -63,8 +78,6 @@ def run(program: str, serve: Callable[[Pipes, Repository | Exception], Awaitable
     try:
         asyncio.run(_run(serve))
         code = 0
-    except (ConnectionError, BrokenPipeError):
-        code = 0  # nobody is there any more
     except BaseException:  # noqa: BLE001 - and then it ends
         _log.exception("storage_process_failed")
     finally:
@@ -74,15 +87,15 @@ def run(program: str, serve: Callable[[Pipes, Repository | Exception], Awaitable
 
 async def _run(serve: Callable[[Pipes, Repository | Exception], Awaitable[None]]) -> None:
     pipes = await _pipes()
-    frame = await storage_frames.read(pipes.reader)
-    if frame is None:
-        return
-    where = decode(frame.body, WorkDirectory)
-    try:
-        opened: Repository | Exception = await open_repository(where)
-    except Exception as error:  # noqa: BLE001 - whoever serves knows which are expected
-        opened = error
-    await serve(pipes, opened)
+    async with asyncio.TaskGroup() as group:
+        listening = group.create_task(pipes.listen())
+        where = decode(await pipes.next(), WorkDirectory)
+        try:
+            opened: Repository | Exception = await open_repository(where)
+        except Exception as error:  # noqa: BLE001 - whoever serves knows which are expected
+            opened = error
+        await serve(pipes, opened)
+        listening.cancel()
 
 
 async def open_repository(where: WorkDirectory) -> Repository:

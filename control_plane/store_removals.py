@@ -34,13 +34,17 @@ class RemovalTable:
     async def doomed(self, work_dir: str, *, limit: int) -> list[DoomedCheckpoint]:
         """What is to be deleted there, the longest deleted first."""
         query = (
-            sa.select(_table.c.id, _table.c.storage_id)
+            sa.select(_table.c.id, _table.c.storage_id, _table.c.generation)
             .where(_table.c.work_dir == work_dir, _is_doomed())
             .order_by(_table.c.deleted_at, _table.c.id)
             .limit(limit)
         )
         return [
-            DoomedCheckpoint(id=CheckpointNumber(row.id), storage_id=CheckpointId(row.storage_id))
+            DoomedCheckpoint(
+                id=CheckpointNumber(row.id),
+                storage_id=CheckpointId(row.storage_id),
+                generation=row.generation,
+            )
             for row in await self._connection.execute(query)
         ]
 

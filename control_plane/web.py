@@ -96,7 +96,7 @@ def _handlers(parts: Parts, browsing: Browsing) -> Handlers:
         events=EventHandlers(service, presenter, parts.bus, streams, parts.members),
         agents=AgentHandlers(service, streams),
         edges=EdgeHandlers(service, connect_tokens, parts.presence, parts.bus, streams),
-        operations=Operations(parts.database, streams, parts.clock),
+        operations=Operations(parts.database, streams, parts.clock, parts.tally),
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from common.clock import Clock
     from control_plane.api.streams import Streams
+    from control_plane.collecting import Tally
 
 DATABASE_TIMEOUT_SECONDS = 5.0  # a healthy answer takes milliseconds; probes give up after ten
 
@@ -36,7 +37,7 @@ class HealthReply(Reply, frozen=True, kw_only=True):
 class Operations:
     """Counts what is asked, and tells it."""
 
-    def __init__(self, database: AsyncEngine, streams: Streams, clock: Clock) -> None:
+    def __init__(self, database: AsyncEngine, streams: Streams, clock: Clock, tally: Tally) -> None:
         self._database = database
         self._clock = clock
         self._registry = CollectorRegistry()
@@ -64,6 +65,20 @@ class Operations:
         Gauge(
             "studios_open_streams", "Event streams, feeds and long polls", registry=self._registry
         ).set_function(lambda: streams.open)
+        self._to_delete = Gauge(
+            "studios_checkpoints_to_delete",
+            "Deleted by people, and not gone from storage yet",
+            registry=self._registry,
+        )
+        for name, what, value in (
+            ("collections", "Collections that came to their end", lambda: tally.collections),
+            ("collection_failures", "Those that didn't", lambda: tally.failures),
+            ("checkpoints_deleted", "Gone from storage", lambda: tally.deleted_checkpoints),
+            ("deletions_refused", "By storage", lambda: tally.refused_deletions),
+            ("collected_bytes", "Freed in storage", lambda: tally.freed_bytes),
+            ("collection_problems", "What the last could not read", lambda: tally.problems),
+        ):
+            Gauge(f"studios_{name}", what, registry=self._registry).set_function(value)
 
     async def describe_health(self, call: Call[None, Parameters, None]) -> HealthReply:
         try:
@@ -80,6 +95,7 @@ class Operations:
             raise RefusedError("Metrics are for Owners and Admins: use an API token of one.")
         await self._count_studios()
         await self._measure_age()
+        await self._count_to_delete()
         return web.Response(
             body=generate_latest(self._registry),
             headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4},
@@ -111,6 +127,11 @@ class Operations:
             oldest = (await connection.execute(query)).scalar_one()
         age = (self._clock.now() - oldest).total_seconds() if oldest is not None else 0.0
         self._age.set(max(age, 0.0))
+
+    async def _count_to_delete(self) -> None:
+        query = sa.select(sa.func.count()).where(checkpoints.c.deleted_at.is_not(None))
+        async with reading(self._database) as connection:
+            self._to_delete.set((await connection.execute(query)).scalar_one())
 
     def middleware(self) -> Middleware:
         """Return what measures every request; goes outermost."""
