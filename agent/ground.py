@@ -34,7 +34,7 @@ from agent.root.network import NetworkUnavailableError
 from agent.root.session import SessionRoot, SessionStillEndingError
 from agent.session_files import SessionFiles
 from agent.session_record import remove_record, write_record
-from agent.standing import plan_root
+from agent.standing import make_mask_of, plan_root
 from agent.volume.volume import VolumeError
 from common.findings import Verdict, refusal_text, warnings as foreseen
 from common.http1.lane import TcpAddress
@@ -93,6 +93,7 @@ class SessionGround:
             spec,
             host,
             settings=settings or (lambda: spec.settings),
+            hide=lambda folder: make_mask_of(spec, str(host.folder), folder),
             clock=clock,
             on_change=on_change,
         )

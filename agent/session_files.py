@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 RESTORED = "restored"
 """In the host's state folder: where the restored layer is."""
+MASK = "mask"
+"""There as well, while a session begins: what the session does not see of its image."""
 _IMAGE_ROOT = Path("/")
 
 _log = structlog.get_logger()
@@ -75,18 +78,22 @@ class SessionFiles:
         host: HostState,
         *,
         settings: Callable[[], SessionSettings],
+        hide: Callable[[Path], None],
         clock: Clock,
         on_change: Callable[[], None],
     ) -> None:
+        """`hide` makes in an empty folder the layer by which the session sees less of its image."""
         self._spec = spec
         self._host = host
         self._settings = settings
+        self._hide = hide
         self._clock = clock
         self._on_change = on_change
         self._volume = LoopVolume(host.folder, spec.volume, clock=clock)
         self._volume_image = host.folder / IMAGE_NAME
         self._monitor = VolumeMonitor(self._volume, spec.volume, clock=clock, on_change=on_change)
         self._layer = RestoredLayer(host.folder / RESTORED, clock=clock)
+        self._mask = host.folder / MASK
         self._rng = random.SystemRandom()
         self._tasks = TaskBag("session-files")
         self._saver: Saver | None = None
@@ -138,13 +145,23 @@ class SessionFiles:
             saver,
             run_number=self._spec.run_number,
             image=image,
-            over=(_IMAGE_ROOT,),
+            over=(self._mask, _IMAGE_ROOT),
             new_id=lambda: new_checkpoint_id(self._rng),
             clock=self._clock,
             tell=tell,
         )
-        self._beginning = await beginner.begin()
+        await asyncio.to_thread(self._make_mask)
+        try:
+            self._beginning = await beginner.begin()
+        finally:
+            await asyncio.to_thread(shutil.rmtree, self._mask)
         self._on_change()
+
+    def _make_mask(self) -> None:
+        """Have the layer that hides things of the image: what it hides, nobody has deleted."""
+        shutil.rmtree(self._mask, ignore_errors=True)  # a killed agent's
+        self._mask.mkdir(mode=0o700)
+        self._hide(self._mask)
 
     def _composed(self, spec: CheckpointSpec, saver: Saver, image: str) -> Captures:
         active = self._volume.mount_point / ACTIVE

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 from agent.inside.command import script
 from agent.root.hidden import Command
 from agent.root.launching import CODE
+from agent.root.layers import make_mask
 from agent.root.paths import is_within
 from agent.root.plan import Wishes, folders_to_empty, plan
 from agent.root.survey import real_paths, survey
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.root.plan import EngineKind, RootPlan
     from common.session_spec import SessionSpec
 
@@ -54,6 +57,17 @@ def plan_root(
         resources=spec.resources,
     )
     return plan(survey(real_paths(folders_to_empty(wishes))), wishes)
+
+
+def make_mask_of(spec: SessionSpec, state_folder: str, folder: Path) -> None:
+    """Make in an empty folder what lies between the image and all that a session has changed.
+
+    Raise OSError or UnusablePathError.
+    """
+    as_planned = plan_root(
+        spec, active="/-", lower=("/",), state_folder=state_folder, given=(), own_network=True
+    )
+    make_mask(folder, as_planned.mask)
 
 
 def own_folders() -> tuple[str, ...]:

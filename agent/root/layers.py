@@ -17,6 +17,7 @@ from agent.root import kernel
 from agent.root.hidden import MaskEntry, MergedFolder, OpaqueFolder, PlacedFile, Whiteout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from agent.root.facts import Attributes
@@ -56,8 +57,7 @@ def mount_root(plan: RootPlan, folder: Path) -> MountedRoot:
     try:
         mask = folder / "mask"
         mask.mkdir()
-        for entry in plan.mask:
-            _make(mask, entry)
+        make_mask(mask, plan.mask)
         root = folder / "root"
         root.mkdir()
         kernel.mount(
@@ -74,6 +74,12 @@ def mount_root(plan: RootPlan, folder: Path) -> MountedRoot:
     except BaseException:
         kernel.unmount(str(folder), kernel.MNT_DETACH)
         raise
+
+
+def make_mask(folder: Path, entries: Iterable[MaskEntry]) -> None:
+    """Make the mask layer in an empty folder. Raise OSError."""
+    for entry in entries:
+        _make(folder, entry)
 
 
 def unmount_root(mounted: MountedRoot) -> None:
