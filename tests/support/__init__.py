@@ -37,6 +37,9 @@ The agent:
 - `saving_studio`       a Studio whose runs save their files, without a control plane
 - `session_agent`       whole sessions: agents in processes of their own, and a shell in them
 - `session_shell`       that shell
+- `session_tree`        a program for sessions that makes files of every kind
+- `session_changes`     another that changes them at random
+- `session_sight`       what a session sees of its files, entry by entry: the oracle of round trips
 - `killed_runs`         its runs, killed somewhere, and what they may lose
 - `bucket_studio`       a saving Studio whose work directory is a bucket behind a faulty proxy
 - `hung_link`           file systems whose reads never end, mounted for a test

@@ -74,8 +74,12 @@ class SavingStudio(Studio):
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[AgentRun]:
         """Start an agent and wait for its tool to answer; what it saves is the next one's."""
-        async with super().session() as run:
-            yield run
+        try:
+            async with super().session() as run:
+                yield run
+        except BaseException:
+            await self.nothing_remains()  # of an agent that a failing test has killed
+            raise
         last = run.control_plane.reports[-1].checkpoint
         if last is not None and last.generation:
             self.parent_id = last.id
