@@ -7,6 +7,7 @@ import mmap
 import os
 import struct
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from agent.volume.live_files import LiveFiles
 from agent.volume.loop_volume import IMAGE_NAME, LoopVolume
 from agent.volume.monitor import VolumeMonitor
 from agent.volume.volume import (
+    FileSystemStoppedError,
     ImageCorruptError,
     ImageTruncatedError,
     KernelLacksError,
@@ -40,7 +42,6 @@ from tests.agent.volume.test_killed import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from agent.volume.file_system import FileSystem
 
@@ -48,6 +49,7 @@ MB = 1024**2
 SCALED = VolumeLimits(
     initial_bytes=512 * MB, free_bytes_min=256 * MB, step_bytes=256 * MB, limit_bytes=2048 * MB
 )
+XFS_SHUT_DOWN = syscalls.request_read(ord("X"), 125, 4)  # xfs_fs.h
 CHECKS = {"xfs": ("xfs_repair", "-n"), "ext4": ("e2fsck", "-f", "-n")}
 
 
@@ -204,6 +206,36 @@ async def test_killed_while_it_grows_nothing_is_lost(make: Made) -> None:
         make.check(XFS)
 
 
+async def test_one_that_the_kernel_has_stopped_says_so_and_goes_on_mounted_anew(
+    make: Made, kind: FileSystem
+) -> None:
+    volume = make(kind)
+    await volume.create()
+    upper = await volume.attach() / "active/upper"
+    (upper / "kept").write_text("work")
+    await volume.measure()
+    stop(make, kind, upper)
+    with pytest.raises(FileSystemStoppedError):
+        await volume.measure()
+    await volume.detach()
+    await volume.attach()
+    assert (upper / "kept").read_text() == "work"
+    await volume.measure()
+    await volume.detach()
+
+
+def stop(make: Made, kind: FileSystem, upper: Path) -> None:
+    """Have the kernel find an error that it can't survive, once everything is written."""
+    run("sync", "--file-system", upper)
+    if kind is EXT4:
+        [device] = loop_devices(make.folder)
+        Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("a test")
+        return
+    fd = os.open(upper, os.O_RDONLY)
+    syscalls.ioctl(fd, XFS_SHUT_DOWN, bytearray(4))
+    os.close(fd)
+
+
 # ── Damaged, and of which kind ───────────────────────────────────────────────
 
 
@@ -326,4 +358,9 @@ def _tick(path: Path) -> None:
     """Wait until the file system's clock has moved on."""
     began = path.stat().st_ctime_ns
     other = path.with_name("tick")
-    wait_for(lambda: (other.touch(), other.stat().st_ctime_ns > began)[1], "a tick")
+
+    def has_moved() -> bool:
+        other.touch()
+        return other.stat().st_ctime_ns > began
+
+    wait_for(has_moved, "a tick")
