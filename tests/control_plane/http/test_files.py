@@ -17,6 +17,8 @@ from checkpoints.storage.opening import REPOSITORY_FOLDER
 from checkpoints.tree.entry import Entry, Inline, Kind, Target
 from common.clock import SteppingClock
 from control_plane.api.files import FENCE, content_type, disposition, raw_parameter
+from control_plane.browsing import IDLE_SECONDS
+from control_plane.storage_process import StorageProcess
 from tests.control_plane.http.test_checkpoints import ended, running, say, shown
 from tests.support.packed import Packing
 from tests.support.plane import ORIGIN
@@ -229,6 +231,36 @@ async def test_listing_a_long_folder_never_holds_the_loop_up(plane: Plane, folde
         assert len((await plane.admin.get(path)).body["files"]) == 500
         measuring.cancel()
     assert longest < 0.05
+
+
+async def test_a_process_that_is_gone_is_replaced(
+    plane: Plane, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes: list[StorageProcess] = []
+    start = StorageProcess.start
+
+    async def noted(module: str) -> StorageProcess:
+        processes.append(await start(module))
+        return processes[-1]
+
+    monkeypatch.setattr(StorageProcess, "start", noted)
+    session_id, checkpoint = await stored(plane, folder)
+    path = at(session_id, checkpoint, "files")
+    for _ in range(2):
+        assert (await plane.admin.get(path)).status == 200
+    assert len(processes) == 1  # it stays for the next question
+    processes[0].kill()
+    while processes[0].is_alive:
+        await asyncio.sleep(0)
+    assert (await plane.admin.get(path)).status == 200
+    assert len(processes) == 2
+    processes[1].kill()  # which nobody has noticed yet
+    answer = await plane.admin.get(path)
+    assert answer.status in {200, 503}
+    assert (await plane.admin.get(path)).status == 200
+    await plane.clock.advance(IDLE_SECONDS + 1)
+    while processes[-1].is_alive:
+        await asyncio.sleep(0)
 
 
 def test_queries_keep_the_bytes_of_names() -> None:
