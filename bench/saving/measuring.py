@@ -19,7 +19,7 @@ from bench.checkpoints.tools import Store
 from bench.disk import scratch
 from bench.saving import everyday, pauses, restarts
 from bench.saving.figures import findings, in_short
-from bench.saving.samples import FOLDER, S3, Samples
+from bench.saving.samples import FOLDER, LARGE_MEGABYTES, S3, Samples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bench.results import Findings
 
-MEGABYTES = (0, 100, 1000)
+MEGABYTES = (0, 100, LARGE_MEGABYTES)
 FULL_MEGABYTES = (*MEGABYTES, 5000)
 _DISK_BYTES_MAX = 12_000_000_000
 _FULL_DISK_BYTES_MAX = 24_000_000_000

@@ -21,11 +21,10 @@ from bench.saving.samples import (
     FOLDER,
     IDLE,
     LARGE,
+    LARGE_MEGABYTES,
     LOOP,
     RESTIC,
     SMALL,
-    STARTED,
-    STOPPED,
     SYNCS,
     WRITES,
 )
@@ -38,10 +37,9 @@ if TYPE_CHECKING:
     from bench.saving.samples import Samples
     from bench.saving.studio import Session
 
-LARGE_MEGABYTES = 1000
 _SMALL_TIMES = 5
 """One takes some tenths of a second: too few writes for a thousandth of them."""
-_IDLE_SECONDS = 4.0
+_IDLE_SECONDS = 3.0
 
 
 async def measure(folder: Path, store: Store, samples: Samples) -> None:
@@ -69,15 +67,11 @@ class _Measured:
             await self._work(session)
             await session.do("end_writing")
             stamps = session.stamps(STAMPS_NAME)
-            await session.do("fill", megabytes=self._megabytes, part="last")
-            stopped = await session.stop()
+            await session.stop()
         name = self._store.name
         for during, windows in self._windows.items():
             self._samples.add_pause(name, during, self._who, pause(stamps, windows))
             self._samples.add_pause(name, during, LOOP, session.notes.loop_pause(windows))
-        self._samples.add_pause(name, STOPPED, LOOP, session.notes.loop_pause([stopped]))
-        if self._who == WRITES:
-            await self._begin_again(studio)
 
     async def _work(self, session: Session) -> None:
         begin_ns = monotonic_ns()
@@ -87,7 +81,7 @@ class _Measured:
         for number in range(_SMALL_TIMES):
             await session.do("change", seed=str(number))
             self._windows[SMALL].append(await session.save())
-        await session.do("fill", megabytes=self._megabytes, part="first")
+        await session.do("fill", megabytes=self._megabytes, part="files")
         self._windows[LARGE] = [await session.save()]
         pid = session.agent.process.pid
         self._samples.peaks.setdefault(LARGE, []).append(peaks(pid))
@@ -95,9 +89,3 @@ class _Measured:
             for peer in await peers(self._store, self._folder):
                 _, window = await peer.save(session)
                 self._windows[BY_RESTIC if peer.name == RESTIC else BY_TAR] = [window]
-
-    async def _begin_again(self, studio: Studio) -> None:
-        async with studio.session() as session:
-            await session.stop()
-        found = session.notes.loop_pause([session.started])
-        self._samples.add_pause(self._store.name, STARTED, LOOP, found)

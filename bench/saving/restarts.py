@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.saving.samples import Restart
+from bench.saving.samples import LARGE_MEGABYTES, LOOP, STARTED, STOPPED, Restart
 from bench.saving.studio import Studio
 from bench.saving.watched import RESTORE
 
@@ -29,6 +29,9 @@ async def measure(folder: Path, store: Store, samples: Samples, megabytes: int) 
         stopped = await session.stop()
     async with studio.session() as again:
         ended = await again.stop()
+    if megabytes == LARGE_MEGABYTES:
+        samples.add_pause(store.name, STOPPED, LOOP, session.notes.loop_pause([stopped]))
+        samples.add_pause(store.name, STARTED, LOOP, again.notes.loop_pause([again.started]))
     restored = again.notes.of(RESTORE, again.started)
     found = Restart(
         stop_seconds=stopped.seconds,

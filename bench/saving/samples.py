@@ -14,6 +14,7 @@ OURS, RESTIC, TAR = "ours", "restic", "tar, zstd"
 IDLE = "nothing"
 SMALL = "10 MB saved, five times"
 LARGE = "1 GB saved"
+LARGE_MEGABYTES = 1000
 BY_RESTIC = "the same 1 GB, by restic"
 BY_TAR = "the same 1 GB, by `tar | zstd`"
 STOPPED = "1 GB saved a last time, and the stop"
