@@ -1,9 +1,7 @@
-"""Volumes of XFS and ext4: growing, killed, damaged, and of which kind they are."""
+"""Volumes of XFS and ext4: growing, killed, damaged, and they stay what they are."""
 
 from __future__ import annotations
 
-import asyncio
-import mmap
 import os
 import struct
 from dataclasses import replace
@@ -13,8 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.volume import image, kinds, syscalls
-from agent.volume.kinds import BTRFS, EXT4, PREFERRED, XFS, choose, grows
-from agent.volume.live_files import LiveFiles
+from agent.volume.kinds import BTRFS, EXT4, PREFERRED, XFS, grows
 from agent.volume.loop_volume import IMAGE_NAME, LoopVolume
 from agent.volume.monitor import VolumeMonitor
 from agent.volume.volume import (
@@ -23,7 +20,6 @@ from agent.volume.volume import (
     ImageTruncatedError,
     KernelLacksError,
     NotPermittedError,
-    ToolMissingError,
     VolumeError,
 )
 from common.clock import SystemClock
@@ -301,66 +297,3 @@ async def test_what_a_program_wrote_is_not_taken_for_a_file_system(
         os.pwrite(file.fileno(), b"_BHRfS_M", 64 * 1024 + 64)
         os.pwrite(file.fileno(), struct.pack("<Q", 1), 64 * 1024 + 209)
     assert image.check(make.image).kind is kind
-
-
-def test_the_best_kind_that_the_host_has_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    lacking: set[str] = set()
-    absent: set[str] = set()
-    has = syscalls.try_file_system
-    monkeypatch.setattr(
-        syscalls, "try_file_system", lambda name: 19 if name in lacking else has(name)
-    )
-    found = kinds.mkfs_of
-    monkeypatch.setattr(kinds, "mkfs_of", lambda kind: None if kind.name in absent else found(kind))
-    assert choose(2048 * MB) is BTRFS
-    lacking.add("btrfs")
-    assert choose(2048 * MB) is XFS
-    assert "modprobe btrfs" in kinds.weakness_of(XFS)
-    assert choose(256 * MB) is EXT4, "XFS is never so small"
-    absent.add("xfs")
-    assert choose(2048 * MB) is EXT4
-    absent.add("ext4")
-    with pytest.raises(KernelLacksError, match="btrfs"):
-        choose(2048 * MB)
-    lacking.clear()
-    absent.add("btrfs")
-    with pytest.raises(ToolMissingError, match="btrfs-progs"):
-        choose(2048 * MB)
-    assert "btrfs-progs" in kinds.weakness_of(XFS)
-
-
-# ── Live files ───────────────────────────────────────────────────────────────
-
-
-async def test_a_page_written_after_a_capture_began_moves_the_files_times(
-    make: Made, kind: FileSystem
-) -> None:
-    """Else a program that writes through a mapping would change what nobody reads again."""
-    volume = make(kind)
-    await volume.create()
-    active = await volume.attach() / "active"
-    path = active / "upper/mapped"
-    path.write_bytes(bytes(4096))
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), 4096) as mapped:
-        mapped[0] = 1
-        await asyncio.to_thread(_tick, path)
-        before = path.stat().st_ctime_ns
-        mapped[0] = 2
-        assert path.stat().st_ctime_ns == before, "the page waits for the disk already"
-        async with LiveFiles(active, clock=SystemClock()).taken() as seen:
-            assert seen == active
-            mapped[0] = 3
-        assert path.stat().st_ctime_ns > before
-    await volume.detach()
-
-
-def _tick(path: Path) -> None:
-    """Wait until the file system's clock has moved on."""
-    began = path.stat().st_ctime_ns
-    other = path.with_name("tick")
-
-    def has_moved() -> bool:
-        other.touch()
-        return other.stat().st_ctime_ns > began
-
-    wait_for(has_moved, "a tick")
