@@ -70,7 +70,6 @@ class Session:
     started: Window
     """Until its tool answered."""
     place: Place
-    stopped: Window | None = None
     noted: Notes | None = None
 
     async def do(self, deed: str, **wishes: str) -> None:
@@ -94,8 +93,10 @@ class Session:
         begin_ns = monotonic_ns()
         await self.agent.control_plane.wish(RunState.STOP)
         await self.agent.process.ended(seconds_max=_HEARD_SECONDS_MAX)
-        self.stopped = Window(begin_ns, monotonic_ns())
-        return self.stopped
+        window = Window(begin_ns, monotonic_ns())
+        # Its last long poll is over, or the stand-in would wait for news of it for ever.
+        await self.agent.control_plane.wish(RunState.STOP)
+        return window
 
     def checkpoint(self) -> CheckpointStatus:
         """Return the last that was heard of what is saved."""

@@ -12,6 +12,7 @@ from bench.saving import figures
 from bench.saving.everyday import saving
 from bench.saving.notes import STAMP, Act, Notes, Pause, Window, pause
 from bench.saving.samples import (
+    BY_RESTIC,
     CASES,
     FOLDER,
     IDLE,
@@ -143,6 +144,15 @@ def test_loop_and_memory_have_their_bars(
     loop_seconds: float, idle_bytes: int, met: list[bool]
 ) -> None:
     assert [bar.is_met for bar in figures.bars(samples(loop_seconds, idle_bytes))] == met
+
+
+def test_how_the_loop_fares_beside_a_peer_is_shown_but_has_no_bar() -> None:
+    found = samples()
+    found.add_pause(FOLDER, BY_RESTIC, LOOP, Pause(0.006, 0.2))
+    assert f"| {BY_RESTIC} | folder | – | – | – | – | 6.0 (6.0–6.0) | 200.0" in rendered(
+        figures.findings(found, 1)
+    )
+    assert [bar.is_met for bar in figures.bars(found)] == [True, True, True]
 
 
 def test_one_bad_round_misses_the_bar() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from bench.checkpoints import bucket
 from bench.checkpoints.tools import Store
-from bench.processes import BenchError
 from bench.saving import holding, restarts
 from bench.saving.everyday import saving
 from bench.saving.peers import peers
@@ -72,15 +71,3 @@ async def test_a_session_that_is_stopped_begins_again_with_all_its_files(folder:
         found = await restarts.measure(folder, store, samples, 10)
     assert samples.restarts == {(S3, 10): [found]}
     assert 0 < found.restore_seconds < found.start_seconds
-
-
-async def test_a_session_that_can_not_be_saved_is_no_result(folder: Path) -> None:
-    async def save() -> None:
-        async with Studio(folder, Store(FOLDER, folder / "store")).session() as session:
-            # A file where packs are to go: the store can't take any.
-            (folder / "store/work/.studios/checkpoints/packs").write_bytes(b"")
-            await session.do("change", seed="1")
-            await session.save()
-
-    with pytest.raises(BenchError, match="could not be saved"):
-        await save()
