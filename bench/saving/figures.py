@@ -178,7 +178,7 @@ def _memory(samples: Samples) -> str:
             for what, found in samples.peaks.items()
         ),
     ]
-    return table(("", "RSS", "PSS"), rows)
+    return table(("when", "RSS", "PSS"), rows)
 
 
 # ── bars ─────────────────────────────────────────────────────────────────────
