@@ -62,6 +62,7 @@ class Files:
     """
 
     def __init__(self, work_directory: Path, folder: str = "") -> None:
+        self._path = work_directory.absolute()
         self._root = os.open(work_directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folder = f"{folder}/" if folder else ""
         self._durable: set[str] = set()
@@ -95,6 +96,7 @@ class Files:
             return os.fstat(fd).st_size
 
     def create(self, key: str, data: bytes) -> None:
+        self._assert_there("put_new", key)
         folder, _, name = (self._folder + key).rpartition("/")
         self._make_durable(folder)
         with self._open_folder(folder) as folder_fd:
@@ -181,9 +183,24 @@ class Files:
             os.close(fd)
 
     def _assert_there(self, operation: str, key: str) -> None:
-        """Tell "there is no such object" from "there is no work directory any more"."""
-        if os.fstat(self._root).st_nlink == 0:
+        """Tell "there is no such object" from "there is no work directory any more".
+
+        What is kept open could be written to wherever it was moved, or after its disk was
+        unmounted; but nobody would find there what was said to be safe.
+        """
+        status = os.fstat(self._root)
+        if status.st_nlink == 0:
             sentence = "The work directory's folder was deleted: restore it, then start again."
+            raise StorageAwayError(sentence, operation=operation, key=key)
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            found = None
+        if found is None or not os.path.samestat(found, status):
+            sentence = (
+                f"The work directory is not at {self._path} any more: move it back, or mount it "
+                "again and start again."
+            )
             raise StorageAwayError(sentence, operation=operation, key=key)
 
 

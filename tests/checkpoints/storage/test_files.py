@@ -200,3 +200,27 @@ async def test_folders_that_somebody_removed_are_made_again(
     with pytest.raises(StorageAwayError):
         await folder.put_new("a/b/one", b"x")
     await folder.put_new("a/b/one", b"x")
+
+
+@pytest.mark.parametrize("instead", ["nothing", "another folder"])
+async def test_nothing_is_said_to_be_stored_where_nobody_would_find_it(
+    tmp_path: Path, instead: str
+) -> None:
+    work, away = tmp_path / "work", tmp_path / "away"
+    work.mkdir()
+    storage = FolderStorage(work, "below")
+    await storage.put_new("before", b"x")
+    work.rename(away)
+    if instead == "another folder":
+        work.mkdir()
+    with pytest.raises(StorageAwayError, match="any more: move it back"):
+        await storage.put_new("meanwhile", b"x")
+    with pytest.raises(StorageAwayError):
+        assert [found async for found in storage.list("")] == []
+    assert below(away) == {"below/before"}
+    if instead == "another folder":
+        work.rmdir()
+    away.rename(work)
+    await storage.put_new("after", b"x")
+    storage.close()
+    assert below(work) == {"below/before", "below/after"}
