@@ -5,7 +5,8 @@
 What is done:
 - `measuring` all of it, with each store, round by round
 - `pauses`    a program writes on while files are saved
-- `everyday`  what users do between two captures; memory
+- `everyday`  what users do between two captures
+- `holding`   the memory of an agent's processes
 - `restarts`  stops and starts with more and more files
 - `samples`   what was measured
 - `figures`   what it comes to: tables, bars; pure
@@ -15,7 +16,6 @@ Who is measured:
 - `watched`   its agent, which notes what it does when
 - `notes`     these notes, read; pure
 - `peers`     restic and tar on the same files
-- `holding`   the memory of an agent's processes
 
 What is worked on:
 - `deeds`     a tool that does what users do

@@ -1,4 +1,4 @@
-"""What users do between two captures, and what it takes to save it; with the memory that is held.
+"""What users do between two captures, and what it takes to save it.
 
 Each case is done in the session, and then saved by all, another one first in each round.
 """
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 NOTEBOOK_TIMES = 6
 """Every ten seconds for a minute."""
-_UNCHANGED_TIMES = 3
-"""After two of them the process that saves is ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +81,12 @@ async def measure(
                 await everybody.save(None)  # what is saved again must have been saved
             else:
                 await everybody.save(case)
-        await _rest(session, everybody, samples)
+        await everybody.save(NOTHING)
+        found = holding.peaks(session.agent.process.pid)
+        samples.peaks.setdefault("everyday work", []).append(found)
         await session.stop()
     for case, window, stored_bytes in saved:
         samples.add_saving(store.name, case, OURS, saving(session.notes, window, stored_bytes))
-
-
-async def _rest(session: Session, everybody: _Everybody, samples: Samples) -> None:
-    pid = session.agent.process.pid
-    samples.peaks.setdefault("everyday work", []).append(holding.peaks(pid))
-    before = holding.count(pid)
-    await everybody.save(NOTHING)
-    for _ in range(_UNCHANGED_TIMES - 1):
-        await session.save()
-    await holding.rested(pid, before)
-    samples.idle.append(holding.held(pid))
 
 
 class _Everybody:

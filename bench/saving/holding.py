@@ -6,14 +6,42 @@ Not those of the session: its first process is the agent's, the tool is not.
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import psutil
 
+from agent.checkpointing.capture import IDLE_CAPTURES_MAX
 from bench.processes import BenchError, peak_bytes
 from bench.saving.samples import Memory
+from bench.saving.studio import Studio
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.checkpoints.tools import Store
+    from bench.saving.samples import Samples
 
 _REST_SECONDS_MAX = 30.0
 _POLL_SECONDS = 0.1
+
+
+async def measure(folder: Path, store: Store, samples: Samples) -> None:
+    """See what a session's agent holds that has saved some files, and then nothing for a while.
+
+    Not after everyday work: what that has made superfluous in the store, the process that saves
+    would stay for, to delete it ten minutes later.
+    """
+    async with Studio(folder, store).session() as session:
+        await session.save()
+        await session.do("change", seed="1")
+        await session.save()
+        pid = session.agent.process.pid
+        before = count(pid)
+        for _ in range(IDLE_CAPTURES_MAX):
+            await session.save()
+        await rested(pid, before)
+        samples.idle.append(held(pid))
+        await session.stop()
 
 
 def held(pid: int) -> Memory:

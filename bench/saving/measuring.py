@@ -4,6 +4,7 @@
 
     pauses    a program writes on while 10 MB, and 1 GB, are saved
     everyday  a package is installed, a notebook saved, a commit made: how long, how many bytes
+    holding   nothing is changed any more: how much memory
     restarts  100 MB and 1 GB are written, the session stopped and started; 5 GB with `--full`
 """
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from bench.checkpoints import bucket
 from bench.checkpoints.tools import Store
 from bench.disk import scratch
-from bench.saving import everyday, pauses, restarts
+from bench.saving import everyday, holding, pauses, restarts
 from bench.saving.figures import findings, in_short
 from bench.saving.samples import FOLDER, LARGE_MEGABYTES, S3, Samples
 
@@ -85,6 +86,9 @@ class _Round:
         self._say(f"round {self._number + 1}  {name:6}  a program wrote on while files were saved")
         async with self._place("everyday") as (folder, store):
             await everyday.measure(folder, store, samples, work, self._number)
+        if self._base.name == FOLDER:
+            async with self._place("rest") as (folder, store):
+                await holding.measure(folder, store, samples)
         for line in in_short(samples, name):
             self._say(f"round {self._number + 1}  {name:6}  {line}")
         for megabytes in sizes:
