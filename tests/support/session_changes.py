@@ -26,6 +26,9 @@ from tests.support.session_tree import (
     rewrite_unseen,
 )
 
+_MAY_BE = (FileNotFoundError, NotADirectoryError, FileExistsError, IsADirectoryError)
+"""What a change meets where another one has been before it."""
+
 
 class Changes:
     """Random ones, in some folders. The same seed gives the same in the same folders."""
@@ -47,7 +50,9 @@ class Changes:
             if number % 20 == 0:
                 paths = self._paths()
             change = self._rng.choice(doing)
-            with suppress(FileNotFoundError, NotADirectoryError, FileExistsError):
+            with suppress(
+                FileNotFoundError, NotADirectoryError, FileExistsError, IsADirectoryError
+            ):
                 change(self._rng.choice(paths), self._rng.choice(paths))
 
     def _paths(self) -> list[Path]:
@@ -61,7 +66,10 @@ class Changes:
 
     def _new(self, near: Path) -> Path:
         folder = near if near.is_dir() and not near.is_symlink() else near.parent
-        return folder / f"made {self._rng.randrange(1000)}"
+        while True:
+            found = folder / f"made {self._rng.randrange(1000)}"
+            if not os.path.lexists(found):  # such as a FIFO, whose opening would wait for ever
+                return found
 
     def _some(self) -> bytes:
         return self._rng.randbytes(self._rng.choice((0, 10, 500, 5000, 300 * KB)))
