@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
+    import pytest
+
 # No example fails for taking long: the machine may have other things to do.
 settings.register_profile("any-machine", deadline=None)
 settings.load_profile("any-machine")
@@ -19,3 +21,12 @@ settings.load_profile("any-machine")
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"watched": WatchedLoop}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes until it is asked for: `pytest -m soak`, as `make soak` does."""
+    if "soak" in config.option.markexpr:
+        return
+    waiting = [item for item in items if item.get_closest_marker("soak")]
+    config.hook.pytest_deselected(items=waiting)
+    items[:] = [item for item in items if not item.get_closest_marker("soak")]
