@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.checkpointing.top_folder import give_top
 from tests.agent.checkpointing.layer_rig import assert_nothing_is_left, restored_layer
 from tests.support.checkpoint_rig import seen
 from tests.support.growing_folder import GrowingFolder
@@ -38,7 +39,7 @@ async def run_all(
             layers = [image]
             if parent is not None:
                 layers = [await layer.make(saver, parent, over=[image]), image]
-                _make_alike(upper, layers[0])
+                give_top(upper, layers[0])
             checkpoint_id = f"{number + 1:016x}"
             await saver.open(checkpoint_id, run_number=number, image="", parent=parent)
             with overlay(root, layers, upper, work):
@@ -49,13 +50,6 @@ async def run_all(
                 left = seen(root)
         await layer.drop()
     assert_nothing_is_left(host)
-
-
-def _make_alike(upper: Path, below: Path) -> None:
-    """Give a new volume's top folder, which covers that of the layer, what that one has."""
-    status = below.stat()
-    os.chown(upper, status.st_uid, status.st_gid)
-    shutil.copystat(below, upper)
 
 
 @pytest.mark.parametrize("seed", range(2))
