@@ -1,7 +1,10 @@
 """One capture: what a volume shows, at one instant where it has snapshots, committed.
 
     snapshot ─ what changed? ─┬─ nothing: what is saved is still true
-                              └─ write ─ committed ─ snapshot dropped ─ swept
+                              └─ write ─ committed ─ snapshot dropped
+
+    tidied up ─┬─ after a commit: the snapshot's space counts as free, the work directory is swept
+               └─ after some that found nothing changed: the saver rests
 
 The snapshot is dropped before anything else happens, however the capture ended: it keeps the space
 of all that is deleted after it. For the same reason one is given up that stands still, or that is
@@ -83,6 +86,8 @@ class VolumeCapture:
         self._clock = clock
         self._moved_at = 0.0
         self._idle = 0
+        self._has_committed = False
+        """Since it was tidied up."""
         self._has_more_to_sweep = False
 
     async def take(self, saved: Saved | None, *, final: bool) -> Saved:
@@ -100,15 +105,21 @@ class VolumeCapture:
             # Such as one that the kernel has stopped writing to: it can still be read.
             _log.warning("last_capture_without_snapshot", reason=str(error))
             return await self._write(Found(self._active / UPPER, None, _nothing), final=True)
-        if final:
-            return taken
-        if taken is not saved:
+        self._has_committed = taken is not saved
+        return taken
+
+    async def tidy_up(self) -> None:
+        """Give back what the last capture, or that none was needed, leaves to give back.
+
+        Nothing that anybody waits for depends on it. To be cancelled at any time.
+        """
+        has_committed, self._has_committed = self._has_committed, False
+        if has_committed:
             await self._reclaim()
-        if taken is not saved or self._has_more_to_sweep:
+        if has_committed or self._has_more_to_sweep:
             await self._sweep()
         elif self._idle >= IDLE_CAPTURES_MAX:
             await self._saver.rest()
-        return taken
 
     async def _take(self, snapshot: Path, saved: Saved | None, *, final: bool) -> Saved:
         found = await self._finder.find(snapshot)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -24,13 +24,15 @@ from common.messages import CheckpointPhase, CheckpointStatus
 from common.tasks import TaskBag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
     from datetime import datetime
 
     from agent.checkpointing.capture import VolumeCapture
     from agent.checkpointing.facts import Saved
     from common.clock import Clock
     from common.session_spec import CheckpointSpec
+
+T = TypeVar("T")
 
 ENDED = "The session is ending: its files are saved a last time, unless the end is forced."
 HISTORY_MAX = 100
@@ -102,7 +104,8 @@ class Captures:
             async with self._turn:
                 if self._over:
                     return
-                await self._attempt(final=False)
+                if await self._attempt(final=False) is None:
+                    await self._alone(self._capture.tidy_up(), name="tidy-up")
 
     def save_now(self, requested_at: datetime | None = None) -> None:
         """Have the files saved as they are now, as soon as a capture under way is over."""
@@ -169,7 +172,9 @@ class Captures:
         problem = ENDED
         self._set_in_progress(True)
         try:
-            outcome = await self._outcome(final=final)
+            outcome = await self._alone(self._caught(final=final), name="capture")
+            if isinstance(outcome, SupersededError):
+                raise outcome
             if isinstance(outcome, Exception):
                 problem = self._failed(outcome)
                 return outcome
@@ -185,19 +190,16 @@ class Captures:
             self._set_in_progress(False)
             _settle(waiting, problem)
 
-    async def _outcome(self, *, final: bool) -> Saved | Exception:
-        """Capture in a task; whoever cancels this, waits for the snapshot to be gone."""
-        task = self._tasks.spawn(self._caught(final=final), name="capture")
+    async def _alone(self, doing: Coroutine[Any, Any, T], *, name: str) -> T:
+        """Do it in a task; whoever cancels this, waits until nothing of it uses the volume."""
+        task = self._tasks.spawn(doing, name=name)
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
             task.cancel()
             await asyncio.wait({task})
             raise
-        result: Saved | Exception = task.result()
-        if isinstance(result, SupersededError):
-            raise result
-        return result
+        return task.result()
 
     async def _caught(self, *, final: bool) -> Saved | Exception:
         try:

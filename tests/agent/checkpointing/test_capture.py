@@ -39,14 +39,21 @@ async def under_way(volume: CapturedVolume) -> Task[Saved]:
     return taking
 
 
-async def test_it_commits_the_snapshot_drops_it_and_sweeps(volume: CapturedVolume) -> None:
-    saved = await volume.capture().take(None, final=False)
+async def test_it_commits_the_snapshot_drops_it_and_sweeps_when_told(
+    volume: CapturedVolume,
+) -> None:
+    capture = volume.capture()
+    saved = await capture.take(None, final=False)
     assert saved.generation == 1
     assert volume.saved() == ["1"]
     assert volume.snapshots.present == 0
+    assert volume.saver.calls == ["open", "write"]
+    assert volume.finder.commits == 1
+    await capture.tidy_up()
     assert volume.saver.calls == ["open", "write", "sweep"]
     assert volume.snapshots.reclaims == 1
-    assert volume.finder.commits == 1
+    await capture.tidy_up()
+    assert volume.snapshots.reclaims == 1, "nothing was committed since"
 
 
 async def test_what_is_written_meanwhile_is_not_in_it(volume: CapturedVolume) -> None:
@@ -124,7 +131,10 @@ async def test_cancelled_it_returns_when_the_snapshot_is_gone(volume: CapturedVo
 
 async def test_what_is_not_swept_is_no_failure(volume: CapturedVolume) -> None:
     volume.saver.failures["sweep"].append(AWAY)
-    assert (await volume.capture().take(None, final=False)).generation == 1
+    capture = volume.capture()
+    assert (await capture.take(None, final=False)).generation == 1
+    await capture.tidy_up()
+    assert volume.saver.calls[-1] == "sweep"
 
 
 async def test_the_last_one_does_without_a_snapshot_if_there_is_none(
@@ -136,4 +146,3 @@ async def test_the_last_one_does_without_a_snapshot_if_there_is_none(
     last = await volume.capture().take(None, final=True)
     assert last.final
     assert volume.saved() == ["1"]
-    assert "sweep" not in volume.saver.calls, "an end has no time for that"
