@@ -271,7 +271,8 @@ class SessionFiles:
     def warnings(self) -> tuple[str, ...]:
         """Return sentences for the status."""
         weakness = (self._weakness,) if self._weakness else ()
-        return (*self._beginning.warnings, *weakness)
+        captures = () if self._captures is None else self._captures.warnings()
+        return (*self._beginning.warnings, *weakness, *captures)
 
     def growths(self) -> tuple[int, int]:
         """Return how often the volume grew, and how often it could not."""

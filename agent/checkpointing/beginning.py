@@ -260,10 +260,10 @@ class Beginner:
                     f"this one goes on from. They were saved as checkpoint {left.checkpoint_id}: "
                     "add it as a Studio of its own to look into it."
                 )
-        self._warnings += [
-            f"A later state of the files can't be read, an earlier one was restored: {damage}."
-            for damage in parent.passed_over
-        ]
+        later = "A later state of the files can't be read, an earlier one was restored"
+        self._warnings += [f"{later}: {damage}." for damage in parent.passed_over]
+        if gone := parent.left_out:
+            self._warnings.append(f"{gone}, could not be saved and is not here any more.")
         return parent
 
     def _is_later(self, note: VolumeNote, parent: Saved) -> bool:

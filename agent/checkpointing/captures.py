@@ -192,7 +192,7 @@ class Captures:
 
     async def _alone(self, doing: Coroutine[Any, Any, T], *, name: str) -> T:
         """Do it in a task; whoever cancels this, waits until nothing of it uses the volume."""
-        task = self._tasks.spawn(doing, name=name)
+        task: asyncio.Task[T] = self._tasks.spawn(doing, name=name)
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
@@ -240,6 +240,11 @@ class Captures:
     def commits(self) -> tuple[Commit, ...]:
         """Return the last that were committed, oldest first."""
         return tuple(self._commits)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return sentences for the status, about what it can't save."""
+        left_out = self._saved.left_out if self._saved is not None else ""
+        return (f"{left_out}, can't be saved: move it up.",) if left_out else ()
 
     def status(self) -> CheckpointStatus:
         saved = self._saved

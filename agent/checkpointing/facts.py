@@ -33,9 +33,19 @@ class Saved(_Fact, frozen=True, kw_only=True):
     """The id of its tree, hexadecimal: two with the same hold the same."""
     volume: int
     """The number of the volume it was captured from."""
+    too_long: int = 0
+    """Names that were left out, with all below them: their paths are too long."""
     passed_over: tuple[str, ...] = ()
     """Later records of its checkpoint that can't be read, each with why, newest first: somebody
     should know that what is restored may not be the latest."""
+
+    @property
+    def left_out(self) -> str:
+        """What it lacks of the volume, as the subject of a sentence; empty if nothing."""
+        if not self.too_long:
+            return ""
+        names = f"{self.too_long} files or folders" if self.too_long > 1 else "A file or folder"
+        return f"{names} with a path of more than 4,095 bytes, and all below"
 
 
 class SaveProgress(_Fact, frozen=True, kw_only=True):

@@ -96,6 +96,8 @@ class Record(_Wire, frozen=True, kw_only=True):
     """What was restored below the volume, and is needed for as long as the run goes on."""
     torn: int = 0
     """Files that changed each time they were read: their content is of no single instant."""
+    too_long: int = 0
+    """Names that were left out, with all below them: their paths are longer than any may be."""
     indexes: tuple[PlaceField, ...] = ()
     added: Added = Added()
     prefetch: tuple[str, ...] = ()

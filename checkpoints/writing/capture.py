@@ -101,6 +101,8 @@ class Captured:
     added: Added
     torn: tuple[bytes, ...]
     """Paths of files that changed each time they were read."""
+    too_long: int
+    """Names that were looked at and left out."""
 
 
 class Capture:
@@ -197,6 +199,7 @@ class Capture:
                 stored_bytes=data.stored_bytes + meta.stored_bytes,
             ),
             torn=tuple(contents.torn),
+            too_long=volume.too_long,
         )
 
     def _tree(self, volume: Volume, contents: Contents) -> Child:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from checkpoints.tree.entry import OVERLAY, RefusedError, is_attribute_name
-from checkpoints.tree.keys import path_of
+from checkpoints.tree.keys import NAME_BYTES_MAX, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,8 @@ _RESOLVE = _RESOLVE_NO_XDEV | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH
 
 GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ESTALE, errno.ENXIO}
 """What opening answers of what was there a moment ago, and now is not, or is something else."""
+PATH_BYTES_MAX = 4095
+"""The kernel takes no longer one. Programs make such all the same, folder by folder."""
 NO_ATTRIBUTES = {errno.ENOTSUP, errno.ENODATA, errno.EPERM}
 
 OPAQUE = "trusted.overlay.opaque"
@@ -72,6 +74,8 @@ class Volume:
         self.number = number
         self._root = os.open(folder, _FOLDER_FLAGS)
         self.device = os.fstat(self._root).st_dev
+        self._too_long: dict[int, int] = {}
+        """Hashes of folders, and how many names in each were left out."""
 
     def close(self) -> None:
         os.close(self._root)
@@ -94,7 +98,7 @@ class Volume:
         """Return what is in a folder with its status, ascending by name.
 
         What another file system is mounted on is left out, but for a folder: its own entry stands.
-        Nothing if the folder is no more.
+        So is, and counted, what has too long a path. Nothing if the folder is no more.
         """
         found = []
         device = self.device
@@ -112,7 +116,21 @@ class Volume:
                 raise
             return []
         found.sort()  # names differ, so statuses are never compared
-        return found
+        room = PATH_BYTES_MAX - len(path) - (1 if path else 0)
+        return found if room >= NAME_BYTES_MAX else self._short(path, found, room)
+
+    @property
+    def too_long(self) -> int:
+        """How many names were left out by now, each with all below it."""
+        return sum(self._too_long.values())
+
+    def _short(
+        self, path: bytes, found: list[tuple[bytes, os.stat_result]], room: int
+    ) -> list[tuple[bytes, os.stat_result]]:
+        short = [(name, status) for name, status in found if len(name) <= room]
+        if len(short) < len(found):
+            self._too_long[hash(path)] = len(found) - len(short)
+        return short
 
     def is_opaque(self, path: bytes) -> bool:
         """Return whether a folder hides the names that layers below it have; no if it is gone."""

@@ -221,11 +221,11 @@ class Writer:
             written={pack.facts.pack_id: pack.facts for pack in captured.packs},
             index=next((new for new in stored.places if new not in indexes.found), None),
         )
-        record = self._record(
-            started_at,
-            tree=captured.tree,
+        record = msgspec.structs.replace(
+            self._record(started_at, captured.tree),
             final=wish.final,
             torn=len(captured.torn),
+            too_long=captured.too_long,
             added=captured.added,
             prefetch=wish.prefetch,
         )
@@ -244,7 +244,7 @@ class Writer:
         self.previous = parent
         self._base = parent.tree
         self._volume = (parent.volume + 1) % VOLUMES
-        record = self._record(repository.clock.now(), tree=parent.tree)
+        record = self._record(repository.clock.now(), parent.tree)
         reliance, begun = Reliance(parent), Stopwatch(repository.clock)
         try:
             await self._commit(record, indexes, reliance, begun)
@@ -254,16 +254,7 @@ class Writer:
         except PreviousGoneError:
             raise ParentGoneError.of(parent.place) from None
 
-    def _record(
-        self,
-        created_at: datetime,
-        *,
-        tree: TreeField | None,
-        final: bool = False,
-        torn: int = 0,
-        added: Added = _NOTHING,
-        prefetch: tuple[str, ...] = (),
-    ) -> Record:
+    def _record(self, created_at: datetime, tree: TreeField | None) -> Record:
         return Record(
             kind="generation",
             checkpoint_id=self._checkpoint_id,
@@ -273,13 +264,9 @@ class Writer:
             created_at=created_at,
             parent=PlaceField.of(self.previous.place) if self.previous else None,
             image=self._image,
-            final=final,
             tree=tree,
             volume=self._volume,
             base=self._base,
-            torn=torn,
-            added=added,
-            prefetch=prefetch,
         )
 
     async def _commit(
@@ -327,7 +314,8 @@ class Writer:
         if previous is None or wish.hurt:
             return Source(wish.folder, None, base, self._volume), known
         before, since = tree(previous.tree), previous.created_at
-        source = Source(wish.folder, before, base, self._volume, since, wish.changed, ahead)
+        changed = None if previous.too_long else wish.changed  # all that are too long are counted
+        source = Source(wish.folder, before, base, self._volume, since, changed, ahead)
         return source, known
 
     async def _capture(

@@ -67,6 +67,7 @@ The checkpoint store:
 - `session_layers`      a volume over what was restored, over an image, mounted
 - `folder_facts`        what the kernel says of a folder
 - `growing_folder`      a folder that changes at random, and says where
+- `long_paths`          folders in each other, down to where no path leads
 - `restless_folder`     a folder in which anything may happen, drawn by hypothesis
 - `file_operations`     what programs do to files that Python has no function for
 - `whole_facts`         all that the kernel says of a folder, before and after

@@ -162,3 +162,11 @@ class _Finder:
         changes = (b"file",) if had_changes or self._uncommitted else ()
         self._uncommitted = bool(changes)
         return Found(snapshot / UPPER, changes if self.commits else None, commit)
+
+
+async def caught(awaitable: object) -> BaseException | None:
+    try:
+        await awaitable  # type: ignore[misc]
+    except Exception as error:  # noqa: BLE001 (whatever it is: the test looks at it)
+        return error
+    return None

@@ -99,6 +99,8 @@ class FakeSaver:
         """Calls at a gate."""
         self.progress = asyncio.Event()
         """Set, a call that waits at a gate tells of progress, once."""
+        self.too_long = 0
+        """Names that each write leaves out."""
         self.calls: list[str] = []
         """That were begun, in their order."""
         self.rests = 0
@@ -269,17 +271,18 @@ class FakeSaver:
             file_bytes=sum(map(len, tree.values())),
             stored_bytes=1,
             torn=0,
+            too_long=self.too_long,
             root=_root_of(tree),
             volume=volume,
         )
 
 
-def passed_over(store: FakeStore, checkpoint_id: str, damage: str) -> None:
-    """Have a checkpoint's last generation told of with a later record that can't be read."""
+def told_with(store: FakeStore, checkpoint_id: str, **facts: object) -> None:
+    """Have other facts told of a checkpoint's last generation."""
     records = store.records[checkpoint_id]
     last = records[-1]
     assert last.saved is not None
-    saved = msgspec.structs.replace(last.saved, passed_over=(damage,))
+    saved = msgspec.structs.replace(last.saved, **facts)
     records[-1] = _Record(last.run_number, saved, last.tree, last.base)
 
 

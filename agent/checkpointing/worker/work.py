@@ -215,6 +215,7 @@ def _saved(record: Record, records: Records | None = None, before: int | None = 
         file_bytes=record.tree.bytes,
         stored_bytes=record.added.stored_bytes,
         torn=record.torn,
+        too_long=record.too_long,
         root=record.tree.root,
         volume=record.volume,
         passed_over=tuple(passed_over),

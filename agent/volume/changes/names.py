@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from agent.volume.changes.inode_items import Name
 
 PATH_BYTES_MAX = 4095
-"""The kernel takes no longer one, so nobody could look at what is there."""
+"""The kernel takes no longer one, so it is never saved."""
 FOLDERS_BYTES_MAX = 64 * 1024**2
-"""Of all folders' paths. 250 000 have 15 MB; a chain of them, made to be expensive, far more."""
+"""Of all folders' paths. 250 000 have 30 MB; a chain of them, made to be expensive, far more."""
 NAME_KINDS = frozenset({INODE_REF, INODE_EXTREF})
 
+_KEPT_BYTES = 64  # that a path takes besides its own
 _LEVELS_MAX = PATH_BYTES_MAX // 2  # each takes a byte and a slash
 
 
@@ -59,15 +60,16 @@ class Names:
             return
         for name in names:
             folder = self.folder(name.folder)
-            if folder is not None:
-                yield joined(folder, name.name)
+            path = None if folder is None else joined(folder, name.name)
+            if path is not None:
+                yield path
 
     def folder(self, number: int) -> bytes | None:
-        """Return a folder's path; None outside of the folder. Raises as `all_of`."""
+        """Return a folder's path; None outside of the folder, or too long. Raises as `all_of`."""
         chain: list[tuple[int, bytes]] = []
         while number not in self._folders:
             if len(chain) == _LEVELS_MAX:
-                raise ChangesUnknownError(_TOO_LONG)
+                return self._keep(chain[0][0], None)
             (name,) = self.all_of(number, 1)
             chain.append((number, name.name))
             number = name.folder
@@ -77,22 +79,15 @@ class Names:
             self._keep(below, path)
         return path
 
-    def _keep(self, number: int, path: bytes | None) -> None:
-        self._bytes += len(path or b"")
+    def _keep(self, number: int, path: bytes | None) -> bytes | None:
+        self._bytes += _KEPT_BYTES + len(path or b"")
         if self._bytes > FOLDERS_BYTES_MAX:
             raise ChangesUnknownError("the changed paths are too long to list; all are compared")
         self._folders[number] = path
+        return path
 
 
-def joined(folder: bytes, name: bytes) -> bytes:
-    """Return the path of a name in a folder. Raises ChangesUnknownError."""
+def joined(folder: bytes, name: bytes) -> bytes | None:
+    """Return the path of a name in a folder; None if it is too long."""
     path = folder + b"/" + name if folder else name
-    if len(path) > PATH_BYTES_MAX:
-        raise ChangesUnknownError(_TOO_LONG)
-    return path
-
-
-_TOO_LONG = (
-    f"a path longer than {PATH_BYTES_MAX} bytes changed, which nobody can open by it; move what is "
-    "there to a shorter one"
-)
+    return path if len(path) <= PATH_BYTES_MAX else None

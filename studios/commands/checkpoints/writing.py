@@ -45,6 +45,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     file_bytes: int
     added_bytes: int
     torn: int
+    too_long: int
 
     @classmethod
     def of(cls, record: Record) -> Written:
@@ -57,6 +58,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             file_bytes=record.tree.bytes,
             added_bytes=record.added.stored_bytes,
             torn=record.torn,
+            too_long=record.too_long,
         )
 
 
@@ -129,6 +131,11 @@ def say_written(surroundings: Surroundings, record: Record, output: str) -> None
     )
     if written.torn:
         surroundings.say(f"{written.torn} files changed while they were read: write again.")
+    if written.too_long:
+        surroundings.say(
+            f"{written.too_long} files or folders were left out with all below: their paths have "
+            "more than 4,095 bytes."
+        )
 
 
 async def _checkpoint(repository: Repository, wanted: str | None) -> CheckpointId:

@@ -19,7 +19,7 @@ from agent.checkpointing.saver import (
 from agent.checkpointing.volume_note import NAME, NoteUnreadableError, VolumeNote
 from common.messages import CheckpointPhase
 from tests.support.begun_files import LEGACY_ID, Host
-from tests.support.fake_saver import passed_over
+from tests.support.fake_saver import told_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -250,10 +250,20 @@ async def test_where_all_is_damaged_the_start_fails_with_the_damage(host: Host) 
 async def test_later_records_that_can_not_be_read_are_told(host: Host) -> None:
     await host.begin(1, FIRST)
     await host.end(file="1")
-    passed_over(host.store, FIRST, "checkpoints/c1/2 ends early")
+    told_with(host.store, FIRST, passed_over=("checkpoints/c1/2 ends early",))
     beginning = await host.begin(2, SECOND, parent_id=FIRST)
     (warning,) = beginning.warnings
     assert "checkpoints/c1/2 ends early" in warning
+
+
+async def test_what_could_not_be_saved_is_told_where_it_is_missing(host: Host) -> None:
+    await host.begin(1, FIRST)
+    await host.end(file="1")
+    told_with(host.store, FIRST, too_long=1)
+    beginning = await host.begin(2, SECOND, parent_id=FIRST)
+    (warning,) = beginning.warnings
+    assert warning.startswith("A file or folder with a path of more than 4,095 bytes")
+    assert "not here any more" in warning
 
 
 async def test_another_image_than_the_files_were_saved_over_is_told(host: Host) -> None:

@@ -1,4 +1,4 @@
-"""A volume is saved again and again, and a last time: when, what the status says, and who waits."""
+"""A volume is saved again and again: when, what the status says, and who waits."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.checkpointing.captures import ENDED, HISTORY_MAX, NotSavedError
+from agent.checkpointing.captures import HISTORY_MAX, NotSavedError
 from agent.checkpointing.saver import (
-    ParentGoneError,
     SaverDiedError,
-    SaveRefusedError,
     StorageTroubleError,
     SupersededError,
 )
 from agent.checkpointing.schedule import RETRY_SECONDS_MIN
 from common.clock import settle
 from common.messages import CheckpointPhase
-from tests.support.captured_volume import INTERVAL_SECONDS, OWN, CapturedVolume
+from tests.support.captured_volume import INTERVAL_SECONDS, OWN, CapturedVolume, caught
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,12 +196,12 @@ async def test_one_who_went_away_bothers_nobody(volume: CapturedVolume) -> None:
 
 async def test_a_superseded_run_saves_nothing_any_more(volume: CapturedVolume) -> None:
     async with volume.captured() as captures:
-        run = volume.tasks.spawn(_caught(captures.run()), name="run")
+        run = volume.tasks.spawn(caught(captures.run()), name="run")
         captures.save_now()
         await volume.until(lambda: volume.saved())
         volume.touch("later")
         volume.saver.failures["write"].append(SUPERSEDED)
-        waiting = volume.tasks.spawn(_caught(captures.save()), name="waiting")
+        waiting = volume.tasks.spawn(caught(captures.save()), name="waiting")
         assert await run is SUPERSEDED
         assert str(await waiting) == str(SUPERSEDED)
         with pytest.raises(NotSavedError, match="taken over"):
@@ -212,117 +210,7 @@ async def test_a_superseded_run_saves_nothing_any_more(volume: CapturedVolume) -
         assert volume.snapshots.present == 0
 
 
-async def _caught(awaitable: object) -> BaseException | None:
-    try:
-        await awaitable  # type: ignore[misc]
-    except Exception as error:  # noqa: BLE001 (whatever it is: the test looks at it)
-        return error
-    return None
-
-
-# ── The end ──────────────────────────────────────────────────────────────────
-
-
-async def test_the_last_capture_waits_for_one_under_way_and_saves_all(
-    volume: CapturedVolume,
-) -> None:
-    gate = volume.saver.gates["write"] = asyncio.Event()
-    async with volume.running() as captures:
-        volume.touch("1")
-        captures.save_now()
-        await volume.until(lambda: volume.saver.waiting)
-        volume.touch("2")
-        last = volume.tasks.spawn(captures.save_last(), name="last")
-        await settle()
-        assert volume.snapshots.taken_count == 1
-        gate.set()
-        await last
-        assert volume.saved() == ["1", "2"]
-        assert captures.is_final
-        assert volume.status().phase is CheckpointPhase.FINALIZED
-        await captures.save_last()  # does nothing more
-
-
-@pytest.mark.parametrize("error", [AWAY, REFUSED, SaverDiedError("It was killed.")])
-async def test_the_last_capture_is_tried_until_the_store_takes_it(
-    volume: CapturedVolume, error: SaverError
-) -> None:
-    volume.saver.failures["write"].extend([error] * 100)
-    async with volume.running() as captures:
-        volume.touch("last")
-        last = volume.tasks.spawn(captures.save_last(), name="last")
-        await settle()
-        for _ in range(6):
-            assert str(error) in volume.status().message
-            assert not last.done()
-            await volume.clock.advance(INTERVAL_SECONDS)
-        volume.saver.failures["write"].clear()
-        await volume.clock.advance(INTERVAL_SECONDS)
-        await last
-        assert volume.saved() == ["last"]
-        assert volume.status().message == ""
-
-
-@pytest.mark.parametrize(
-    "error", [SUPERSEDED, SaveRefusedError("A redirect."), ParentGoneError("-")]
-)
-async def test_what_waiting_does_not_mend_ends_the_last_capture(
-    volume: CapturedVolume, error: SaverError
-) -> None:
-    volume.saver.failures["write"].append(error)
-    async with volume.running() as captures:
-        with pytest.raises(type(error)):
-            await captures.save_last()
-        assert not captures.is_final
-        assert volume.snapshots.present == 0
-
-
-async def test_a_last_capture_that_is_cancelled_leaves_what_was_saved_before(
-    volume: CapturedVolume,
-) -> None:
-    async with volume.running() as captures:
-        volume.touch("1")
-        await captures.save()
-        volume.saver.gates["write"] = asyncio.Event()
-        last = volume.tasks.spawn(captures.save_last(), name="last")
-        await volume.until(lambda: volume.saver.waiting)
-        last.cancel()
-        await asyncio.wait({last})
-        assert volume.snapshots.present == 0
-        assert not captures.is_final
-        assert volume.saved() == ["1"]
-
-
-@pytest.mark.parametrize("is_sealed", [False, True])
-async def test_a_last_generation_whose_saver_was_killed_before_it_said_so_is_found(
-    volume: CapturedVolume, *, is_sealed: bool
-) -> None:
-    volume.saver.lost["write"].append(SaverDiedError("It was killed."))
-    async with volume.running() as captures:
-        volume.touch("last")
-        last = volume.tasks.spawn(captures.save_last(), name="last")
-        await settle()
-        if is_sealed:  # whoever goes on already, goes on from that
-            await volume.saver.seal(OWN, 2)
-        await volume.clock.advance(INTERVAL_SECONDS)
-        await last
-        assert captures.is_final
-        assert volume.saved() == ["last"]
-
-
-async def test_nobody_can_have_files_saved_once_the_end_has_begun(volume: CapturedVolume) -> None:
-    gate = volume.saver.gates["write"] = asyncio.Event()
-    async with volume.running() as captures:
-        captures.save_now()
-        await volume.until(lambda: volume.saver.waiting)
-        waiting = volume.tasks.spawn(_caught(captures.save()), name="waiting")
-        await settle()
-        last = volume.tasks.spawn(captures.save_last(), name="last")
-        assert str(await waiting) == ENDED
-        with pytest.raises(NotSavedError):
-            await captures.save()
-        gate.set()
-        await last
+# ── Told ─────────────────────────────────────────────────────────────────────
 
 
 async def test_a_commit_is_told_before_anything_is_swept(volume: CapturedVolume) -> None:
@@ -341,20 +229,18 @@ async def test_a_commit_is_told_before_anything_is_swept(volume: CapturedVolume)
         assert volume.saver.calls[:4] == ["open", "write", "sweep", "write"]
 
 
-@pytest.mark.parametrize("call", ["write", "sweep"])
-async def test_closing_ends_a_capture_wherever_it_is(volume: CapturedVolume, call: str) -> None:
-    volume.saver.gates[call] = asyncio.Event()
+async def test_what_no_path_leads_to_is_told_for_as_long_as_it_is_there(
+    volume: CapturedVolume,
+) -> None:
     async with volume.running() as captures:
-        waiting = volume.tasks.spawn(_caught(captures.save()), name="waiting")
-        await volume.until(lambda: volume.saver.waiting)
-        await captures.close()
-        assert volume.snapshots.present == 0
-        assert volume.saver.waiting == []
-        assert isinstance(await waiting, NotSavedError) == (call == "write")
-        calls = list(volume.saver.calls)
-        await volume.clock.advance(10 * INTERVAL_SECONDS)
-        assert volume.saver.calls == calls
-        await captures.close()
+        volume.saver.too_long = 2
+        await captures.save()
+        [warning] = captures.warnings()
+        assert warning.startswith("2 files or folders with a path of more than 4,095 bytes")
+        volume.saver.too_long = 0
+        volume.touch("moved")
+        await captures.save()
+        assert captures.warnings() == ()
 
 
 async def test_commits_are_remembered_and_not_for_ever(volume: CapturedVolume) -> None:

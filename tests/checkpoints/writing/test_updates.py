@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,10 @@ from checkpoints.writing.difference import Differences
 from checkpoints.writing.volume import Volume
 from tests.support.checkpoint_rig import OTHER, read_back, repository, seen, writer
 from tests.support.growing_folder import GrowingFolder
+from tests.support.long_paths import LEVELS_SAVED, NAME, make_deep
 from tests.support.trees import small_nodes
 
 if TYPE_CHECKING:
-    import os
     from pathlib import Path
 
 CHANGES_BETWEEN = 12
@@ -126,3 +127,38 @@ async def test_many_generations_need_few_indexes(tmp_path: Path) -> None:
         record = await one.write(tmp_path, changes=[b"", f"file{number}".encode()])
         assert len(record.indexes) <= 16
     assert await read_back(found, record) == seen(tmp_path)
+
+
+async def test_what_no_path_leads_to_is_left_out_and_counted(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    (top / "other").touch()
+    found = await repository()
+    one = await writer(found)
+    make_deep(top, levels=LEVELS_SAVED - 1)
+    first = await one.write(top)
+    assert first.tree is not None
+    assert (first.tree.entries, first.too_long) == (LEVELS_SAVED + 2, 0)
+
+    os.rename(top / NAME, tmp_path / "deep")  # one level more, twice
+    (top / NAME).mkdir()
+    os.rename(tmp_path / "deep", top / NAME / NAME)
+    second = await one.write(top, changes=[b"", NAME.encode()])
+    assert second.too_long == 0
+    os.rename(top / NAME, tmp_path / "deep")
+    (top / NAME).mkdir()
+    os.rename(tmp_path / "deep", top / NAME / NAME)
+    third = await one.write(top, changes=[b"", NAME.encode()])
+    assert third.tree is not None
+    assert (third.tree.entries, third.too_long) == (LEVELS_SAVED + 2, 1)
+    again = await (await writer(await repository())).write(top)
+    assert (again.tree, again.too_long) == (third.tree, 1)
+
+    (top / "other").write_bytes(b"changed")
+    fourth = await one.write(top, changes=[b"other"])
+    assert fourth.too_long == 1, "still"
+    os.rename(top / NAME / NAME, tmp_path / "deep")
+    os.rename(tmp_path / "deep", top / "n")
+    fifth = await one.write(top, changes=[b"", NAME.encode()])
+    assert fifth.too_long == 0
+    assert await read_back(found, fifth) == seen(top)

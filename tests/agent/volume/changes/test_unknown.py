@@ -13,6 +13,7 @@ from agent.volume.changes import names
 from agent.volume.changes.finder import changed
 from agent.volume.changes.point import UPPER, point_of
 from agent.volume.changes.unknown import ChangesUnknownError, InnerSubvolumeError
+from tests.support.long_paths import LEVELS_SAVED, NAME, make_deep
 from tests.support.volume_line import mounted, run
 
 if TYPE_CHECKING:
@@ -131,22 +132,29 @@ def test_too_many_changes_are_compared(volume: Mounted, upper: Path) -> None:
             changed(snapshot, point, paths_max=10)
 
 
-def test_a_path_that_nobody_can_open_is_no_change_among_others(
-    volume: Mounted, upper: Path
-) -> None:
+@pytest.mark.parametrize("levels", [LEVELS_SAVED, LEVELS_SAVED + 1, 3 * LEVELS_SAVED])
+def test_paths_that_nobody_can_open_are_left_out(volume: Mounted, upper: Path, levels: int) -> None:
     point = _point(volume)
-    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.chdir(upper)
-        for _ in range(17):
-            os.mkdir("n" * 250)
-            os.chdir("n" * 250)
-    finally:
-        os.fchdir(before)
-        os.close(before)
+    make_deep(upper, levels=levels)
+    (upper / "later").touch()
     with volume.snapshot() as snapshot:
-        with pytest.raises(ChangesUnknownError, match="shorter"):
-            changed(snapshot, point)
+        paths = changed(snapshot, point).paths
+        is_whole = levels == LEVELS_SAVED
+        assert len(paths) == 2 + LEVELS_SAVED + is_whole
+        assert {b"", b"later"} < set(paths)
+        assert max(map(len, paths)) == 16 * 251 - 1 + 5 * is_whole
+
+
+@pytest.mark.parametrize(("levels_max", "paths"), [(3, 2), (2, 0)])
+def test_a_chain_of_more_folders_than_a_path_can_have_is_left_out(
+    volume: Mounted, upper: Path, monkeypatch: pytest.MonkeyPatch, levels_max: int, paths: int
+) -> None:
+    make_deep(upper, levels=4)
+    point = _point(volume)
+    monkeypatch.setattr(names, "_LEVELS_MAX", levels_max)
+    (upper / "/".join([NAME] * 4) / "other").touch()
+    with volume.snapshot() as snapshot:
+        assert len(changed(snapshot, point).paths) == paths, "of the file and its folder"
 
 
 def test_paths_of_too_many_bytes_are_compared(
