@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import pytest
+
+# A shell has what it starts in the background ignore it, and so would whatever tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # No example fails for taking long: the machine may have other things to do.
 settings.register_profile("any-machine", deadline=None)

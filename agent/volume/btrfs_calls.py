@@ -13,6 +13,14 @@ the trees). Both look free to statvfs. Seen with one `dd` into an empty volume o
 instant of its ENOSPC statvfs showed 1.8 GB, less `bytes_may_use` still 0.97 GB, less both nothing.
 
 They are read before statvfs: what moves on between the two readings then counts twice, not never.
+
+**Whole files in snapshots.** A snapshot is made by a commit. The kernel writes the page cache
+before it, but not what programs write until the commit takes no more names: of what they create and
+rename in between, the copy had the names, and files of no bytes behind them (seen: in 13 of 15
+copies, beside two programs that write small files and rename them). With `flushoncommit` a commit
+writes the page cache once no name can come any more. As an option for good it makes every program
+wait for up to a second each half minute (50 MB/s were being written); around a snapshot, for
+milliseconds.
 """
 
 from __future__ import annotations
@@ -23,12 +31,16 @@ import os
 import struct
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from agent.volume import syscalls
 from agent.volume.file_system import refuse_stopped, resize_error
 from agent.volume.volume import CannotResizeError, Space, VolumeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SYSFS = Path("/sys/fs/btrfs")
 BLOCK_BYTES = 4096
@@ -163,15 +175,30 @@ class Tree:
     def snapshot(self, source: Path, path: Path) -> None:
         """Make `path` a read-only copy of the subvolume `source`, of all that was written so far.
 
-        What is in the page cache is written first: the kernel would do it inside, with every
-        writer of the subvolume waiting.
+        Whatever name it has, has all that was written to it before it got the name. What is in the
+        page cache is written first: the kernel would do it inside, with every writer waiting.
         """
         with _Folder(source) as source_fd, _Folder(path.parent) as fd:
             syscalls.syncfs(source_fd)
             argument = _SNAPSHOT.pack(
                 source_fd, 0, _SNAPSHOT_READ_ONLY, 0, 0, 0, 0, os.fsencode(path.name)
             )
-            syscalls.ioctl(fd, _SNAP_CREATE, bytearray(argument))
+            with self._whole_commits():
+                syscalls.ioctl(fd, _SNAP_CREATE, bytearray(argument))
+
+    @contextlib.contextmanager
+    def _whole_commits(self) -> Iterator[None]:
+        """Have what a commit has names for be written by it, for the length of a block."""
+        try:
+            syscalls.reconfigure(str(self._mount_point), "flushoncommit")
+        except OSError as error:
+            # Such as of a file system that has stopped: what follows says so.
+            _log.warning("snapshot_may_have_empty_files", reason=error.strerror)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                syscalls.reconfigure(str(self._mount_point), "noflushoncommit")
 
     def drop_snapshot(self, path: Path) -> None:
         """Remove it with all that is in it; does nothing if there is none."""

@@ -15,7 +15,10 @@ MS_NODEV = 4
 MS_NOATIME = 1024
 
 _WRITE, _READ = 1, 2  # asm-generic/ioctl.h
-_SYS_FSOPEN, _FSOPEN_CLOEXEC = 430, 1  # all architectures share this number
+_SYS_FSOPEN, _FSOPEN_CLOEXEC = 430, 1  # all architectures share these numbers
+_SYS_FSCONFIG, _SET_FLAG, _RECONFIGURE = 431, 0, 7
+_SYS_FSPICK, _FSPICK_CLOEXEC = 433, 1
+_HERE = -100  # linux/fcntl.h: AT_FDCWD
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
 _libc.mount.argtypes = (*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p)
@@ -58,6 +61,16 @@ def mount(source: str, target: str, kind: str, flags: int, options: str) -> None
 def unmount(target: str) -> None:
     """Unmount what is on top at `target`; EBUSY while it is used."""
     _checked(_libc.umount2(os.fsencode(target), 0))
+
+
+def reconfigure(mount_point: str, option: str) -> None:
+    """Change one option of a mounted file system, for all its mounts. It is synchronised first."""
+    fd = _checked(_libc.syscall(_SYS_FSPICK, _HERE, os.fsencode(mount_point), _FSPICK_CLOEXEC))
+    try:
+        _checked(_libc.syscall(_SYS_FSCONFIG, fd, _SET_FLAG, option.encode(), None, 0))
+        _checked(_libc.syscall(_SYS_FSCONFIG, fd, _RECONFIGURE, None, None, 0))
+    finally:
+        os.close(fd)
 
 
 def syncfs(fd: int) -> None:

@@ -129,7 +129,9 @@ async def test_killed_at_any_point_a_write_is_there_or_is_not(tmp_path: Path, fo
                 assert isinstance(died, SaverDiedError)
                 assert died.retry_helps
                 assert "was killed" in str(died)
-            await until(lambda: saver.pid is None)
+            await until(
+                lambda pid=pid: saver.pid != pid
+            )  # a write that had not begun took a new one
             newest = await saver.newest(CHECKPOINT)
             assert newest is not None
             assert newest.generation in {saved.generation, saved.generation + 1}
