@@ -64,6 +64,7 @@ def steps(
             name="save the files",
             limit_seconds=lambda: SAVE_SECONDS_MAX,
             act=session.save,
+            says=session.saving_problem,
             when_superseded=False,
         ),
         Step(

@@ -164,5 +164,12 @@ class Session:
         """Say in a few words how far it is, for people who wait for it."""
         return self._supervisor.progress() if self._stands else self._ground.progress()
 
+    def saving_problem(self) -> str:
+        """Say why its files could not be saved when that was last tried; empty if they were."""
+        checkpoint = self._ground.status().checkpoint
+        if checkpoint is None or not checkpoint.message:
+            return ""
+        return f"{checkpoint.message} It is tried again by itself."
+
     def tool_status(self) -> ToolStatus:
         return self._supervisor.status(self._meter.latest)

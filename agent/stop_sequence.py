@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec.structs import replace
 
 from agent.stopping import StopRequest, Superseded
 from common.messages import StepState, StopStepStatus
@@ -41,6 +42,8 @@ class Step:
     """What to do instead when the end is forced; None leaves the step out."""
     when_superseded: bool = True
     """False for what writes to places that belong to the newer run by then."""
+    says: Callable[[], str] = lambda: ""
+    """What is to be known while it happens, such as what it waits for; may be empty."""
 
 
 class StopSequence:
@@ -58,7 +61,10 @@ class StopSequence:
         self._states.append(_status(step, StepState.PENDING))
 
     def status(self) -> tuple[StopStepStatus, ...]:
-        return tuple(self._states)
+        return tuple(
+            replace(state, message=step.says()) if state.state is StepState.IN_PROGRESS else state
+            for step, state in zip(self._steps, self._states, strict=True)
+        )
 
     async def run(self, request: StopRequest) -> None:
         """Do all steps; returns when the last one is over, however it went."""

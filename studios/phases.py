@@ -34,7 +34,15 @@ class Ended:
     warnings: tuple[str, ...] = ()
 
 
-PhaseEvent = Began | Ended
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A phase that goes on has something to say, such as what it waits for."""
+
+    name: str
+    warnings: tuple[str, ...]
+
+
+PhaseEvent = Began | Warned | Ended
 
 
 class Verdict(Enum):
@@ -67,6 +75,7 @@ class PhaseLog:
         self._since = now
         self._began: dict[str, float] = {}
         self._ended: set[str] = set()
+        self._warned: set[tuple[str, str]] = set()
         self._status = ""
 
     def look(self, studio: Studio, now: float) -> list[PhaseEvent]:
@@ -85,6 +94,8 @@ class PhaseLog:
             # than since the step before it ended.
             self._began[name] = now if step.status == "in-progress" else self._since
             events.append(Began(name))
+        warnings = tuple(text for text in step.warnings if (name, text) not in self._warned)
+        self._warned.update((name, text) for text in warnings)
         if step.status in _OVER:
             self._ended.add(name)
             self._since = now
@@ -93,9 +104,11 @@ class PhaseLog:
                     name,
                     seconds=now - self._began[name],
                     succeeded=step.status == "succeeded",
-                    warnings=step.warnings,
+                    warnings=warnings,
                 )
             )
+        elif warnings:
+            events.append(Warned(name, warnings))
         return events
 
     def _end_rest(self, now: float) -> list[PhaseEvent]:

@@ -8,7 +8,7 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 
 from studios.failures import CommandError, WaitTimeoutError
 from studios.output import show_status
-from studios.phases import Began, Ended, PhaseLog, Verdict, judge
+from studios.phases import Began, Ended, PhaseLog, Verdict, Warned, judge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,6 +57,8 @@ class LivePhases:
         match event:
             case Began(name):
                 self._under_way[name] = self._progress.add_task(name, total=None)
+            case Warned():
+                print_warned(self._progress.console, event)
             case Ended(name):
                 if name in self._under_way:
                     self._progress.remove_task(self._under_way.pop(name))
@@ -71,14 +73,19 @@ class LivePhases:
 
 
 class PlainPhases:
-    """Where nobody watches: one line for each phase, when it is over."""
+    """Where nobody watches: one line for each phase, when it is over or has something to say."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def show(self, event: PhaseEvent) -> None:
-        if isinstance(event, Ended):
-            print_ended(self._console, event)
+        match event:
+            case Began():
+                pass
+            case Warned():
+                print_warned(self._console, event)
+            case Ended():
+                print_ended(self._console, event)
 
     def __enter__(self) -> Self:
         return self
@@ -92,6 +99,11 @@ def print_ended(console: Console, phase: Ended) -> None:
     console.print(f"{mark} {phase.name}  {phase.seconds:.1f} s", soft_wrap=True)
     for warning in phase.warnings:
         console.print(f"  ! {warning}", soft_wrap=True)
+
+
+def print_warned(console: Console, phase: Warned) -> None:
+    for warning in phase.warnings:
+        console.print(f"! {phase.name}: {warning}", soft_wrap=True)
 
 
 def phase_view(console: Console) -> PhaseView:

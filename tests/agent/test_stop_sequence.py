@@ -48,6 +48,7 @@ class Sequence:
         *,
         forced: Callable[[], Awaitable[None]] | None = None,
         when_superseded: bool = True,
+        says: Callable[[], str] = lambda: "",
     ) -> None:
         self.sequence.register(
             Step(
@@ -56,6 +57,7 @@ class Sequence:
                 act=act or self.note(name),
                 forced=forced,
                 when_superseded=when_superseded,
+                says=says,
             )
         )
 
@@ -88,6 +90,20 @@ async def test_a_step_that_fails_is_recorded_and_the_next_one_runs() -> None:
     await it.sequence.run(it.request)
     assert it.states() == [StepState.ERRORED, StepState.SUCCEEDED]
     assert it.sequence.status()[0].message == "OSError: disk on fire"
+
+
+async def test_a_step_says_what_it_waits_for_for_as_long_as_it_waits() -> None:
+    it = Sequence()
+    reason = ""
+    it.add("first", forever, says=lambda: reason)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(it.sequence.run(it.request))
+        await settle()
+        assert it.sequence.status()[0].message == ""
+        reason = "the store is away"
+        assert it.sequence.status()[0].message == reason
+        await it.clock.advance(11)
+    assert it.sequence.status()[0].message == "not done within 10 s"
 
 
 async def test_a_step_that_runs_over_is_cancelled_and_the_next_one_runs() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from studios.phases import Began, Ended, PhaseLog, Verdict, judge
+from studios.phases import Began, Ended, PhaseLog, Verdict, Warned, judge
 from studios.shapes import ProgressStep, StatusInfo, Studio
 
 
@@ -38,6 +39,22 @@ def test_a_phase_that_came_and_went_between_two_looks_is_shown_with_its_longest_
     assert phases.look(look("running", ("A", "succeeded")), 10.5) == [
         Began("A"),
         Ended("A", 0.5, succeeded=True),
+    ]
+
+
+def test_what_a_phase_has_to_say_is_shown_once_and_while_it_goes_on() -> None:
+    def saving(status: str, *warnings: str) -> Studio:
+        step = ProgressStep(message="Save", status=status, warnings=warnings)
+        return replace(look("stopping"), progress=(step,))
+
+    phases = PhaseLog(0.0)
+    assert phases.look(saving("in-progress"), 1.0) == [Began("Save")]
+    assert phases.look(saving("in-progress", "It is away."), 2.0) == [
+        Warned("Save", ("It is away.",))
+    ]
+    assert phases.look(saving("in-progress", "It is away."), 3.0) == []
+    assert phases.look(saving("errored", "It is away.", "Given up."), 4.0) == [
+        Ended("Save", 3.0, succeeded=False, warnings=("Given up.",))
     ]
 
 

@@ -6,19 +6,21 @@ from io import StringIO
 
 from rich.console import Console
 
-from studios.phases import Began, Ended, PhaseEvent
+from studios.phases import Began, Ended, PhaseEvent, Warned
 from studios.waiting import phase_view
 
 EVENTS: list[PhaseEvent] = [
     Began("Start [the] tool"),
     Ended("Start [the] tool", 1.25, succeeded=True, warnings=("no swap",)),
     Began("Wait"),
+    Warned("Wait", ("the store is away",)),
     Ended("Wait", 61.0, succeeded=False),
     Ended("Never seen to begin", 0.0, succeeded=True),
 ]
 LINES = [
     "✓ Start [the] tool  1.2 s",
     "  ! no swap",
+    "! Wait: the store is away",
     "✗ Wait  61.0 s",
     "✓ Never seen to begin  0.0 s",
 ]

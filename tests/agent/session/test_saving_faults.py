@@ -84,6 +84,8 @@ async def test_the_session_goes_on_without_its_store_and_the_stop_waits_for_it(
         )
         assert checkpoint_of(later).committed_at == told.committed_at, "as old as it says"
         assert run.lives(), "the stop waits"
+        [waiting] = [step for step in later.stop_steps if step.state is StepState.IN_PROGRESS]
+        assert words in waiting.message
         studio.s3.otherwise = None
         report = await run.ended()
     assert report.phase is RunPhase.STOPPED
