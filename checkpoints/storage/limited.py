@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from checkpoints.storage.failures import StorageAwayError
+from checkpoints.storage.translation import act
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -100,7 +101,7 @@ class Limited:
             async with asyncio.timeout(self._seconds_max):
                 yield
         except TimeoutError as error:
-            sentence = f"{operation} of {key} had no answer in {self._seconds_max:g} s"
+            sentence = f"{act(operation, key)} had no answer in {self._seconds_max:g} s"
             raise StorageAwayError(sentence, operation=operation, key=key) from error
 
 

@@ -206,5 +206,5 @@ async def _received(result: GetResult, key: str) -> memoryview:
 def _check_length(length: int, result: GetResult, key: str) -> None:
     start, end = result.range
     if length != end - start:
-        sentence = f"get of {key} was cut after {length} of {end - start} bytes"
+        sentence = f"Reading {key} was cut after {length} of {end - start} bytes"
         raise StorageAwayError(sentence, operation="get", key=key)

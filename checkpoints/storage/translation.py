@@ -68,9 +68,15 @@ _QUERY = re.compile(r"\?[^\s\"'<>,)]*")
 _BEYOND = re.compile(r"Wanted range starting at|larger than.*length|InvalidGetRange", re.IGNORECASE)
 
 
+def act(operation: str, key: str) -> str:
+    """Return how sentences for people call an operation."""
+    verb = {CREATION: "Writing", "delete": "Deleting", "list": "Listing"}.get(operation, "Reading")
+    return f"{verb} {key or 'the work directory'}"
+
+
 def from_os_error(error: OSError, operation: str, key: str) -> StorageError:
     """Translate what a file system answered."""
-    what = f"{operation} of {key or 'the work directory'}"
+    what = act(operation, key)
     reason = error.strerror or str(error)
 
     def build(kind: type[StorageError], sentence: str) -> StorageError:
@@ -160,7 +166,7 @@ def _sentence(kind: type[StorageError], operation: str, key: str, text: str) -> 
         StorageMissingError: " Create the bucket, or correct the address or region.",
         StorageUnfitError: " The store does not support what this needs.",
     }.get(kind, "")
-    return f"{operation} of {key or 'the work directory'} failed: {reason}.{next_step}"
+    return f"{act(operation, key)} failed: {reason}.{next_step}"
 
 
 def _reason(text: str) -> str:

@@ -136,7 +136,7 @@ async def test_what_the_system_says_is_translated(
     expected: type[Exception],
 ) -> None:
     monkeypatch.setattr(os, "link", failing(code))
-    with pytest.raises(expected, match="put_new of a/one"):
+    with pytest.raises(expected, match="Writing a/one"):
         await folder.put_new("a/one", b"x")
 
 
@@ -145,7 +145,7 @@ async def test_a_refused_deletion_is_reported(
 ) -> None:
     await folder.put_new("a/one", b"x")
     monkeypatch.setattr(os, "unlink", failing(errno.EACCES))
-    with pytest.raises(NotPermittedError, match="delete of a/one"):
+    with pytest.raises(NotPermittedError, match="Deleting a/one"):
         await folder.delete("a/one")
 
 
