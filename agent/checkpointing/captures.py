@@ -46,6 +46,8 @@ class Commit:
     """One generation that this run has committed."""
 
     saved: Saved
+    began_at: datetime
+    """When its capture began: as of then the files are safe."""
     seconds: float
     """That it took, from the snapshot to the record."""
 
@@ -178,8 +180,8 @@ class Captures:
             if isinstance(outcome, Exception):
                 problem = self._failed(outcome)
                 return outcome
-            self._committed(outcome, final=final)
-            self._committed_at, self._answered_at = began_at, wanted_at
+            self._committed(outcome, began_at, final=final)
+            self._answered_at = wanted_at
             problem = ""
             return None
         except SupersededError as error:
@@ -214,15 +216,15 @@ class Captures:
         _log.warning("checkpoint_not_written", reason=str(error), failures=self._schedule.failures)
         return self._message
 
-    def _committed(self, saved: Saved, *, final: bool) -> None:
+    def _committed(self, saved: Saved, began_at: datetime, *, final: bool) -> None:
         now = self._clock.monotonic()
         if saved is not self._saved:
-            self._commits.append(Commit(saved, now - self._schedule.begun_at))
+            self._commits.append(Commit(saved, began_at, now - self._schedule.begun_at))
             self._stored_bytes += saved.stored_bytes
             self._phase = CheckpointPhase.FINALIZED if final else CheckpointPhase.INTERIM
         self._schedule = self._schedule.succeeded(now)
         self._message = ""
-        self._saved = saved
+        self._saved, self._committed_at = saved, began_at
 
     def _end(self, sentence: str) -> None:
         """Begin no capture any more but the last one; whoever waits for one is told."""

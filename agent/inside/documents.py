@@ -160,7 +160,7 @@ def _generation(commit: Commit) -> GenerationDocument:
     saved = commit.saved
     return GenerationDocument(
         generation=saved.generation,
-        created_at=saved.created_at,
+        created_at=commit.began_at,
         entries=saved.entries,
         file_bytes=saved.file_bytes,
         new_bytes=saved.stored_bytes,

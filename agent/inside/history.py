@@ -107,7 +107,7 @@ def _row(commit: Commit, now: datetime, zone: tzinfo) -> tuple[str, ...]:
     saved = commit.saved
     return (
         str(saved.generation),
-        at_exactly(saved.created_at, now, zone),
+        at_exactly(commit.began_at, now, zone),
         count(saved.entries),
         size(saved.file_bytes),
         size(saved.stored_bytes),

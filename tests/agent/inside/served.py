@@ -159,7 +159,7 @@ class Subject:
             root="",
             volume=1,
         )
-        self.commits = (*self.commits, Commit(saved, seconds))
+        self.commits = (*self.commits, Commit(saved, created_at, seconds))
         self.new_bytes = 0
         self.say_of_checkpoint(generation=saved.generation)
 

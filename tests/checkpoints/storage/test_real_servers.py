@@ -149,7 +149,7 @@ async def test_what_is_answered_to_a_read_is_told_apart(
 
 async def test_a_listing_without_permission_says_so(s3: FaultyS3, faulty: Storage) -> None:
     s3.answers.append(Answer(403, "AccessDenied"))
-    with pytest.raises(NotPermittedError, match="list of the work directory failed"):
+    with pytest.raises(NotPermittedError, match="Listing the work directory failed"):
         assert [found async for found in faulty.list("")]
 
 
