@@ -140,12 +140,13 @@ async def wait_for_status(
 
 def _hopeless(studio: Studio, wanted: str) -> str:
     info = studio.status_info
-    reason = info.message or info.stop_reason or ""
-    return (
-        f"{studio.name} is {show_status(studio.status)}, not {wanted}"
-        + (f": {reason.rstrip('.')}" if reason else "")
-        + f". See `studios logs {studio.session_id}`."
-    )
+    reason = (info.message or info.stop_reason or "").rstrip(".")
+    logs = f"See `studios logs {studio.session_id}`."
+    if wanted == "running" and studio.status == "stopping" and info.message:
+        # Whatever its end still has to do, nobody who waits for its beginning waits for that.
+        return f"{studio.name} did not start: {reason}. {logs}"
+    said = f"{studio.name} is {show_status(studio.status)}, not {wanted}"
+    return f"{said}{f': {reason}' if reason else ''}. {logs}"
 
 
 def _timed_out(studio: Studio, wanted: str, seconds: float) -> str:
