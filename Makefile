@@ -17,8 +17,9 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 9191
 DATA_DIR ?= /var/lib/studios
 TESTS ?= tests
-ROOT_TESTS := tests/agent/root tests/agent/session tests/agent/volume
-SESSION_TESTS := tests/agent tests/e2e
+SESSION_TESTS := tests/agent/session
+ROOT_TESTS := tests/agent/root tests/agent/volume
+AGENT_TESTS := tests/agent tests/e2e
 CHECKPOINT_TESTS := tests/checkpoints
 # Tests that run make run one of their own.
 ALONE := env --unset=MAKEFLAGS --unset=MFLAGS --unset=MAKELEVEL
@@ -26,7 +27,7 @@ BIN := .venv/bin
 PACKAGES := agent checkpoints common connect_proxy control_plane studios tests
 CODE := $(wildcard $(PACKAGES) bench)
 
-.PHONY: run test test-roots test-sessions test-checkpoints test-rest check check-format check-lint check-types check-imports check-tidy format bench lock soak \
+.PHONY: run test test-sessions test-roots test-agents test-checkpoints test-rest check check-format check-lint check-types check-imports check-tidy format bench lock soak \
 	clean-host install-dev check-data-dir
 
 # Before anything is installed or made: what an unset variable of the caller's leaves is no folder.
@@ -34,28 +35,32 @@ run: check-data-dir
 	@scripts/install
 	@exec $(BIN)/studios up --demo --port '$(PORT)' --data-dir '$(DATA_DIR)'
 
-# The whole runs in four parts side by side: those with sessions on the real kernel mostly wait.
+# The whole runs in five parts side by side: those with sessions on the real kernel mostly wait.
 test: install-dev
 ifeq ($(TESTS),tests)
-	@$(MAKE) --jobs=4 --output-sync=target --keep-going \
-		test-checkpoints test-rest test-sessions test-roots
+	@$(MAKE) --jobs=5 --output-sync=target --keep-going \
+		test-sessions test-agents test-rest test-checkpoints test-roots
 else
 	@$(BIN)/python -m pytest $(TESTS)
 endif
 
 # Those that mount are in a mount namespace of their own: agents that other tests start would take
 # copies of their mounts along, and keep them.
+test-sessions:
+	@$(ALONE) unshare --mount $(BIN)/python -m pytest $(SESSION_TESTS)
+
 test-roots:
 	@$(ALONE) unshare --mount $(BIN)/python -m pytest $(ROOT_TESTS)
 
-test-sessions:
-	@$(ALONE) $(BIN)/python -m pytest $(SESSION_TESTS) $(ROOT_TESTS:%=--ignore=%)
+test-agents:
+	@$(ALONE) $(BIN)/python -m pytest $(AGENT_TESTS) $(SESSION_TESTS:%=--ignore=%) $(ROOT_TESTS:%=--ignore=%)
 
 test-checkpoints:
 	@$(ALONE) unshare --mount $(BIN)/python -m pytest $(CHECKPOINT_TESTS)
 
 test-rest:
-	@$(ALONE) $(BIN)/python -m pytest tests $(SESSION_TESTS:%=--ignore=%) $(CHECKPOINT_TESTS:%=--ignore=%)
+	@$(ALONE) $(BIN)/python -m pytest tests $(AGENT_TESTS:%=--ignore=%) $(CHECKPOINT_TESTS:%=--ignore=%) \
+		--ignore=tests/tidy
 
 # What takes too long for every day: full sizes, thousands of random histories, every fault everywhere.
 soak: install-dev
