@@ -9,26 +9,17 @@ from __future__ import annotations
 
 import sys
 
-try:  # it takes a second or so: long enough for somebody to change their mind
+try:  # it takes some tenths of a second: long enough for somebody to change their mind
     import tempfile
     import traceback
-    from typing import Any
+    from importlib import import_module
+    from typing import Any, cast
 
     import click
 
     from common.templates import CONNECT_VERSION
-    from studios.commands.adding import add
-    from studios.commands.checkpoints.group import checkpoints
-    from studios.commands.doctor import doctor
-    from studios.commands.exec import exec_command
-    from studios.commands.lifecycle import delete, extend, start, stop
-    from studios.commands.listing import list_studios, templates, view
-    from studios.commands.login import login
-    from studios.commands.logs import logs
-    from studios.commands.users import users
     from studios.failures import INTERRUPTED_EXIT_CODE, CommandError
     from studios.surroundings import Surroundings
-    from studios.up.command import up
 except KeyboardInterrupt:
     sys.exit(130)  # INTERRUPTED_EXIT_CODE, which may not be there yet
 
@@ -54,8 +45,39 @@ Completion in bash (zsh and fish alike):
 """
 
 
+COMMANDS = {
+    "add": "studios.commands.adding:add",
+    "checkpoints": "studios.commands.checkpoints.group:checkpoints",
+    "delete": "studios.commands.lifecycle:delete",
+    "doctor": "studios.commands.doctor:doctor",
+    "exec": "studios.commands.exec:exec_command",
+    "extend": "studios.commands.lifecycle:extend",
+    "list": "studios.commands.listing:list_studios",
+    "login": "studios.commands.login:login",
+    "logs": "studios.commands.logs:logs",
+    "start": "studios.commands.lifecycle:start",
+    "stop": "studios.commands.lifecycle:stop",
+    "templates": "studios.commands.listing:templates",
+    "up": "studios.up.command:up",
+    "users": "studios.commands.users:users",
+    "view": "studios.commands.listing:view",
+}
+
+
 class _Commands(click.Group):
-    """Commands whose failures name other commands as this person can type them."""
+    """Commands whose failures name other commands as this person can type them.
+
+    Each is imported when it is needed: all of them take twice as long as most do.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        return cast("click.Command", getattr(import_module(module), name))
 
     def invoke(self, ctx: click.Context) -> Any:
         surroundings = ctx.ensure_object(Surroundings)
@@ -69,13 +91,6 @@ class _Commands(click.Group):
 @click.version_option(VERSION, message="%(prog)s %(version)s")
 def cli() -> None:
     """Interactive analysis sessions in the browser."""
-
-
-for command in (
-    up, login, list_studios, view, add, start, stop, extend, delete, templates, logs,
-    exec_command, checkpoints, users, doctor
-):  # fmt: skip
-    cli.add_command(command)
 
 
 def main() -> None:

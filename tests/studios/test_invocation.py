@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from studios.__main__ import COMMANDS
 from studios.credentials import write_private
 from studios.invocation import as_typed, find_program
 from tests.support.fake_api import TOKEN
@@ -28,6 +30,17 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(sys, "argv", [".venv/bin/studios"])
     return tmp_path
+
+
+def test_what_commands_do_not_need_they_do_not_wait_for() -> None:
+    asking = sorted(set(COMMANDS) - {"checkpoints", "up", "doctor"})
+    script = (
+        "import sys; from studios.__main__ import cli\n"
+        f"for name in {asking}: assert cli.get_command(None, name)\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert not set(ran.stdout.split()) & {"checkpoints", "control_plane", "agent", "connect_proxy"}
 
 
 def test_commands_are_complete_and_the_rest_is_left_alone() -> None:
