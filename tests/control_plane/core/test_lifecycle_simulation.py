@@ -20,7 +20,7 @@ from tests.control_plane.core.lifecycle_model import World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STORIES = 10_000
+STORIES = 5_000
 STEPS_MAX = 120
 SETTLE_SECONDS = 2500.0
 """A stop that is forced after ten minutes, a deadline held, a silence, in a row."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from control_plane.model import Studio
     from tests.support.core_plane import Plane
 
-STORIES = 24
+STORIES = 12
 STEPS = 40
 SETTLE_TURNS = 200
 

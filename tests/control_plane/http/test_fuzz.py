@@ -123,7 +123,7 @@ def test_no_route_answers_anything_with_a_5xx() -> None:
     )
 
     @settings(
-        max_examples=25,
+        max_examples=15,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
