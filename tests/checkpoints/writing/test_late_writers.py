@@ -130,6 +130,30 @@ async def test_what_comes_while_a_run_seals_is_met(tmp_path: Path) -> None:
         await seal(found, CHECKPOINT, run_number=2)
 
 
+async def test_a_seal_in_the_place_of_what_came_and_was_deleted_is_no_seal(
+    tmp_path: Path,
+) -> None:
+    """Whoever seals stood still before the creation; the writer has gone on, and has swept up."""
+    store = _Meanwhile(memory())
+    found = await repository(store)
+    fill(tmp_path, 1)
+    one = await writer(await repository(store.inner, seed=2))
+    await one.write(tmp_path)
+
+    async def many_come_and_most_go() -> None:
+        for _ in range(5):
+            await one.write(tmp_path)
+        for generation in (1, 2, 3):
+            await store.inner.delete(names.record(Place(CHECKPOINT, Generation(generation))))
+
+    store.before_put["checkpoints"] = many_come_and_most_go
+    newest = await seal(found, CHECKPOINT, run_number=2)
+    assert newest == one.previous
+    assert (await found.places(CHECKPOINT))[0].generation == 7
+    with pytest.raises(FencedError):
+        await one.write(tmp_path)
+
+
 async def test_numbers_that_were_deleted_fence_all_the_same(tmp_path: Path) -> None:
     """A later run wrote the numbers that this writer would take next, and has swept them up."""
     found = await repository()
