@@ -77,7 +77,10 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
-        return cast("click.Command", getattr(import_module(module), name))
+        try:
+            return cast("click.Command", getattr(import_module(module), name))
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED_EXIT_CODE)
 
     def invoke(self, ctx: click.Context) -> Any:
         surroundings = ctx.ensure_object(Surroundings)

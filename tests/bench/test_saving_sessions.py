@@ -63,6 +63,7 @@ async def test_a_session_is_saved_when_it_is_asked_for_and_its_agent_notes_how(
     assert all(saving(session.notes, each, 0).seconds > 0 for each in unchanged)
 
 
+@pytest.mark.soak
 async def test_a_session_that_is_stopped_begins_again_with_all_its_files(folder: Path) -> None:
     async with bucket.serving(folder / "s3") as endpoint:
         store = Store(S3, folder / "s3" / bucket.NAME, endpoint).within("round")
@@ -72,6 +73,7 @@ async def test_a_session_that_is_stopped_begins_again_with_all_its_files(folder:
     assert 0 < found.restore_seconds < found.start_seconds
 
 
+@pytest.mark.soak
 async def test_an_agent_at_rest_holds_less_than_when_it_saves(folder: Path) -> None:
     samples = Samples()
     await holding.measure(folder, Store(FOLDER, folder / "store"), samples)

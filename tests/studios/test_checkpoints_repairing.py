@@ -137,14 +137,15 @@ async def test_a_restore_to_a_full_disk_names_the_next_step(
     assert "No space left on device (make room there" in done.stderr
 
 
-async def test_an_interrupted_start_ends_with_130_and_says_nothing() -> None:
+@pytest.mark.parametrize("module", ["surroundings", "commands.checkpoints.group"])
+async def test_an_interrupted_start_ends_with_130_and_says_nothing(module: str) -> None:
     """Modules take a second to load on a busy machine."""
     interrupts = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
     program = (
         "import sys, importlib.abc\n"
         "class Interrupts(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path, target=None):\n"
-        f"        if name == 'studios.commands.exec': {interrupts}\n"
+        f"        if name == 'studios.{module}': {interrupts}\n"
         "sys.meta_path.insert(0, Interrupts())\n"
         "from studios.__main__ import main\n"
         "main()\n"

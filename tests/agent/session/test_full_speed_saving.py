@@ -113,6 +113,7 @@ async def test_what_is_deleted_is_free_after_the_next_capture_or_the_one_under_w
         assert checkpoint_of(report).failures == 0
 
 
+@pytest.mark.soak
 async def test_a_full_volume_takes_writes_again_once_files_are_deleted_while_it_is_saved() -> None:
     """Only the limit explains that there is no room, and no capture keeps it from coming back."""
     with SavingStudio(volume=SMALL, interval_seconds=INTERVAL_SECONDS) as studio:

@@ -84,7 +84,7 @@ def is_weaker(report: StatusReport) -> bool:
     return any("half-way" in warning for warning in report.warnings)
 
 
-@pytest.fixture(params=["xfs", "ext4"])
+@pytest.fixture(params=["xfs", pytest.param("ext4", marks=pytest.mark.soak)])
 def studio(request: pytest.FixtureRequest) -> Iterator[PlainStudio]:
     with PlainStudio(str(request.param)) as studio:
         yield studio

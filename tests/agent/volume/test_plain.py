@@ -50,6 +50,12 @@ XFS_SHUT_DOWN = syscalls.request_read(ord("X"), 125, 4)  # xfs_fs.h
 CHECKS = {"xfs": ("xfs_repair", "-n"), "ext4": ("e2fsck", "-f", "-n")}
 
 
+FULL_SPEED = pytest.mark.parametrize(
+    "kind",
+    [pytest.param(XFS, id="xfs"), pytest.param(EXT4, id="ext4", marks=pytest.mark.soak)],
+)
+
+
 @pytest.fixture(params=[XFS, EXT4], ids=lambda kind: kind.name)
 def kind(request: pytest.FixtureRequest) -> FileSystem:
     found: FileSystem = request.param
@@ -86,6 +92,7 @@ def make(folder: Path) -> Iterator[Made]:
 # ── Growing ──────────────────────────────────────────────────────────────────
 
 
+@FULL_SPEED
 async def test_a_writer_at_full_speed_gets_enospc_at_the_limit_and_not_before(
     make: Made, kind: FileSystem
 ) -> None:
@@ -107,6 +114,7 @@ async def test_a_writer_at_full_speed_gets_enospc_at_the_limit_and_not_before(
     make.check(kind)
 
 
+@FULL_SPEED
 async def test_many_small_files_find_room_for_their_names(make: Made, kind: FileSystem) -> None:
     volume = make(kind, limits=SCALED)
     await volume.create()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from control_plane.model import Studio
     from tests.support.core_plane import Plane
 
-STORIES = 6
+STORIES = 4
 STEPS = 60
 STUDIOS_MAX = 4
 WORK = "file:///nowhere/work"
