@@ -157,9 +157,7 @@ def test_it_leaves_nothing_behind(folder: Path) -> None:
     [
         ("sys_admin", "SYS_ADMIN", Verdict.MISSING),
         ("mknod", "capabilities", Verdict.MISSING),
-        pytest.param(
-            "audit_write", "capabilities", Verdict.MISSING, marks=pytest.mark.soak
-        ),
+        pytest.param("audit_write", "capabilities", Verdict.MISSING, marks=pytest.mark.soak),
         ("net_admin", "NET_ADMIN", Verdict.WEAKER),
     ],
 )
