@@ -223,7 +223,8 @@ class TestLocalEngine(EngineContract):
         engine = LocalEngine(local.folder, local.clock, agent_command=("/nowhere/python",))
         with pytest.raises(EngineRefusedError, match="No such file"):
             await engine.submit(local.spec(SESSION, 1))
-        assert isinstance(await engine.observe(job_of(1)), Gone)
+        while not isinstance(await engine.observe(job_of(1)), Gone):
+            await asyncio.sleep(0.01)  # it has said that it can't, and is about to end
 
 
 async def _launch(folder: Path, run: int) -> int:
