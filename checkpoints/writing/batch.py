@@ -7,6 +7,7 @@ what was read, and the next capture sees that it has changed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass, field
@@ -18,13 +19,13 @@ from checkpoints.format.codec import Codec, encode
 from checkpoints.format.ids import ChunkId, chunk_id
 from checkpoints.tree.entry import INLINE_BYTES_MAX, Entry, Extents, Inline, Kind, deletion
 from checkpoints.tree.extents import Extent
-from checkpoints.tree.keys import path_of
+from checkpoints.tree.keys import name_of, path_of
 from checkpoints.writing.chunking import cut, read_fully, stretches
 from checkpoints.writing.scan import Seen, described, entry_of
 from checkpoints.writing.volume import GONE, attributes_of_file, open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from checkpoints.format.parameters import Parameters
     from checkpoints.tree.keys import Key
@@ -78,16 +79,19 @@ class Describer:
     def work(self, items: list[Item]) -> Batch:
         """Return what comes of items that ascend by key. Raises OSError, RefusedError."""
         batch = Batch()
-        at = 0
-        while at < len(items):
-            folder = items[at][0].partition(b"\0")[0]
-            end = at + 1
-            prefix = folder + b"\0"
-            while end < len(items) and items[end][0].startswith(prefix):
-                end += 1
-            self._work_in_folder(folder, items[at:end], batch)
-            at = end
+        for folder, inside in _by_folder(items):
+            self._work_in_folder(folder, inside, batch)
         return batch
+
+    def work_from_disk(self, items: list[Item]) -> Batch:
+        """Return the same of files that aren't in memory: all are asked for before one is read."""
+        for folder, inside in _by_folder(items):
+            with contextlib.suppress(OSError):  # reading them tells
+                with self._volume.folder(folder) as fd:
+                    for key, item in inside:
+                        if isinstance(item, Seen) and stat.S_ISREG(item.status.st_mode):
+                            _ask_for(name_of(key), fd)
+        return self.work(items)
 
     def _work_in_folder(self, folder: bytes, items: list[Item], batch: Batch) -> None:
         """Describe what lies in one folder, which is opened once."""
@@ -167,6 +171,29 @@ class Describer:
             return extent, None
         codec, data = encode(raw)
         return extent, Stored(chunk, codec, data, len(raw))
+
+
+def _by_folder(items: list[Item]) -> Iterator[tuple[bytes, list[Item]]]:
+    """Yield each folder's path and what lies in it, of items that ascend by key."""
+    at = 0
+    while at < len(items):
+        folder = items[at][0].partition(b"\0")[0]
+        end = at + 1
+        prefix = folder + b"\0"
+        while end < len(items) and items[end][0].startswith(prefix):
+            end += 1
+        yield folder, items[at:end]
+        at = end
+
+
+def _ask_for(name: bytes, folder_fd: int) -> None:
+    """Have the kernel begin to read a file, if it can."""
+    with contextlib.suppress(OSError):
+        fd = open_file(name, folder_fd)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(fd)
 
 
 def content_of(extents: Iterable[Extent]) -> Extents | Inline:

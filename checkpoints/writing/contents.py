@@ -10,8 +10,8 @@ and not yet taken back.
 from __future__ import annotations
 
 import os
+import resource
 import stat
-import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -53,10 +53,13 @@ BATCH_ITEMS = 256
 SMALL_BYTES = 8 * 1024
 """A batch of smaller files, on average, is not handed out: nearly all of its work needs Python's
 lock, and threads that wait for it at every call to the kernel cost twice the time."""
-SLOW_FACTOR = 8
 SLOW_BATCHES = 32
-"""But where files come from a disk and not from memory, a batch takes many times what its work
-does. Then so many are handed out, to be read at the same time, before one is tried again."""
+"""But where files come from a disk and not from memory, as in a snapshot of which the kernel knows
+nothing yet, a batch takes many times what its work does. Then so many are handed out, to be read at
+the same time, before one is tried again."""
+FROM_DISK_PART = 4
+"""One part in so many of a batch's bytes tells that."""
+BLOCK_BYTES = 512  # of those that the kernel counts
 IN_FLIGHT_BYTES_MAX = 24 * 1024 * 1024
 """Of raw bytes; compressed ones come to as much at worst."""
 
@@ -143,15 +146,15 @@ class Contents:
         if self._slow_batches:
             self._slow_batches -= 1
             return self._done_elsewhere(batch)
-        begun, begun_working = time.perf_counter(), time.thread_time()
+        before = _blocks_from_disk()
         result = self._describer.work(batch)
-        worked = time.thread_time() - begun_working
-        if time.perf_counter() - begun > SLOW_FACTOR * worked:
+        if (_blocks_from_disk() - before) * BLOCK_BYTES > result.file_bytes // FROM_DISK_PART:
             self._slow_batches = SLOW_BATCHES
         return _done(result)
 
     def _done_elsewhere(self, batch: list[Item]) -> Future[Batch]:
-        return self._threads.submit(self._describer.work, batch)
+        work = self._describer.work_from_disk if self._slow_batches else self._describer.work
+        return self._threads.submit(work, batch)
 
     def _taken(self, bytes_max: int) -> Iterator[tuple[Key, Entry | None]]:
         """Take results back, oldest first, until no more than so much is in flight."""
@@ -239,6 +242,11 @@ class Contents:
         if entry.several_names:
             self._links[entry.inode] = entry
         return entry
+
+
+def _blocks_from_disk() -> int:
+    """Return how much this thread has had read from disks so far."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
 
 
 def _done(result: T) -> Future[T]:
