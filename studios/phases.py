@@ -75,7 +75,7 @@ class PhaseLog:
         self._since = now
         self._began: dict[str, float] = {}
         self._ended: set[str] = set()
-        self._warned: set[tuple[str, str]] = set()
+        self._warned: set[str] = set()
         self._status = ""
 
     def look(self, studio: Studio, now: float) -> list[PhaseEvent]:
@@ -94,8 +94,8 @@ class PhaseLog:
             # than since the step before it ended.
             self._began[name] = now if step.status == "in-progress" else self._since
             events.append(Began(name))
-        warnings = tuple(text for text in step.warnings if (name, text) not in self._warned)
-        self._warned.update((name, text) for text in warnings)
+        warnings = tuple(text for text in step.warnings if text not in self._warned)
+        self._warned.update(warnings)
         if step.status in _OVER:
             self._ended.add(name)
             self._since = now

@@ -56,6 +56,11 @@ def test_what_a_phase_has_to_say_is_shown_once_and_while_it_goes_on() -> None:
     assert phases.look(saving("errored", "It is away.", "Given up."), 4.0) == [
         Ended("Save", 3.0, succeeded=False, warnings=("Given up.",))
     ]
+    later = ProgressStep(message="Unmount", status="succeeded", warnings=("It is away.",))
+    assert phases.look(replace(look("stopping"), progress=(later,)), 5.0) == [
+        Began("Unmount"),
+        Ended("Unmount", 1.0, succeeded=True),
+    ]
 
 
 def test_without_progress_the_statuses_are_the_phases() -> None:
