@@ -177,7 +177,10 @@ class SessionRig:
         return [*mounts, *map(str, self.cgroups()), *self._processes()]
 
     def cgroups(self) -> list[Path]:
-        return list(Path("/sys/fs/cgroup").rglob(f"studios-{self.name}"))
+        wanted = f"studios-{self.name}"
+        # Others' come and go meanwhile, which `os.walk` doesn't mind.
+        walked = os.walk("/sys/fs/cgroup")
+        return [Path(folder, wanted) for folder, inside, _ in walked if wanted in inside]
 
     def _processes(self) -> list[str]:
         """Return processes whose mounts are this rig's, the agent aside."""
