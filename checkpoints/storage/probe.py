@@ -45,8 +45,7 @@ async def probe(storage: Storage, *, single_writer: bool = False) -> Abilities:
     StorageUnfitError for a store that overwrites, unless the work directory is declared to have a
     single writer; StorageMissingError and NotPermittedError from what is tried.
     """
-    key = f"{PROBES}{secrets.token_hex(16)}"
-    await storage.put_new(key, _FIRST)
+    key = await _created(storage)
     try:
         creates_if_absent = await _refuses(storage, key)
         await _check_reading(storage, key, _FIRST if creates_if_absent else _SECOND)
@@ -62,6 +61,25 @@ async def probe(storage: Storage, *, single_writer: bool = False) -> Abilities:
             key=key,
         )
     return Abilities(creates_if_absent=creates_if_absent, deletes=deletes)
+
+
+async def _created(storage: Storage) -> str:
+    """Create an object nobody else has the name of; return it.
+
+    One may be there all the same: its own, whose answer was lost, and which a collection that found
+    it old has removed before it could be read back.
+    """
+    key = _new_key()
+    try:
+        await storage.put_new(key, _FIRST)
+    except AlreadyThereError:
+        key = _new_key()
+        await storage.put_new(key, _FIRST)
+    return key
+
+
+def _new_key() -> str:
+    return f"{PROBES}{secrets.token_hex(16)}"
 
 
 async def _refuses(storage: Storage, key: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from checkpoints.storage.failures import LocationError, StorageMissingError
+from checkpoints.storage.failures import AlreadyThereError, LocationError, StorageMissingError
 from checkpoints.storage.folder import FolderStorage
 from checkpoints.storage.opening import open_storage
 from checkpoints.storage.probe import Abilities, probe
@@ -140,6 +140,26 @@ async def test_a_work_directory_stays_clean_but_for_one_folder(tmp_path: Path) -
     storage.close()
     assert (tmp_path / ".studios/checkpoints/format.json").read_bytes() == b"{}"
     assert os.listdir(tmp_path) == [".studios"]
+
+
+async def test_a_probe_whose_first_answer_was_lost_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came days later, was seen as an old one, and was removed before it was read back."""
+    storage = await open_storage(Folder(tmp_path))
+    assert isinstance(storage, FolderStorage)
+    create, keys = storage.put_new, []
+
+    async def late(key: str, data: bytes) -> None:
+        keys.append(key)
+        if len(keys) == 1:
+            raise AlreadyThereError(f"{key} is there already", operation="put_new", key=key)
+        await create(key, data)
+
+    monkeypatch.setattr(storage, "put_new", late)
+    assert await probe(storage) == Abilities(creates_if_absent=True, deletes=True)
+    assert keys[0] != keys[1]
+    storage.close()
 
 
 async def test_given_credentials_are_not_mixed_with_the_environments(
