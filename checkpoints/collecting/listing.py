@@ -11,7 +11,12 @@ import structlog
 from checkpoints.format import collection as collection_format, mark as mark_format, names
 from checkpoints.format.collection import Findings
 from checkpoints.format.damage import DamagedError
-from checkpoints.storage.failures import NotPermittedError, NotThereError, StorageUnfitError
+from checkpoints.storage.failures import (
+    AlreadyThereError,
+    NotPermittedError,
+    NotThereError,
+    StorageUnfitError,
+)
 from checkpoints.storage.probe import PROBES
 
 if TYPE_CHECKING:
@@ -48,7 +53,10 @@ async def store_time(storage: Storage, rng: random.Random) -> datetime:
     """
     for _ in range(PROBES_MAX):
         key = f"{PROBES}{rng.randbytes(16).hex()}"
-        await storage.put_new(key, b"what time is it?\n")
+        try:
+            await storage.put_new(key, b"what time is it?\n")
+        except AlreadyThereError:
+            continue  # its own, that came late and was removed as an old one meanwhile
         try:
             times = [found.modified async for found in storage.list(PROBES) if found.key == key]
         finally:
