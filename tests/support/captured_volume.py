@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from agent.checkpointing.capture import VolumeCapture
 from agent.checkpointing.captures import Captures
 from agent.checkpointing.changes import Found
+from agent.checkpointing.saver import StorageTroubleError, SupersededError
 from agent.volume.changes.point import UPPER
 from common.clock import SteppingClock, settle
 from common.session_spec import CheckpointSpec
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 OWN = "00000000000000c1"
 INTERVAL_SECONDS = 300.0
+AWAY = StorageTroubleError("The bucket doesn't answer.", retry_helps=True)
+REFUSED = StorageTroubleError("The bucket refuses the credentials.", retry_helps=False)
+SUPERSEDED = SupersededError("Checkpoint c1 was taken over by a later run.")
 
 
 class CapturedVolume:

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.checkpointing.capture import STALLED_SECONDS_MAX, WATCH_SECONDS, GivenUpError
-from agent.checkpointing.saver import SaverDiedError, StorageTroubleError
+from agent.checkpointing.saver import SaverDiedError
 from agent.volume.volume import VolumeError
 from common.clock import settle
-from tests.support.captured_volume import OWN, CapturedVolume
+from tests.support.captured_volume import AWAY, OWN, CapturedVolume
 
 if TYPE_CHECKING:
     from asyncio import Task
     from pathlib import Path
 
     from agent.checkpointing.facts import Saved
-
-AWAY = StorageTroubleError("The bucket doesn't answer.", retry_helps=True)
 
 
 @pytest.fixture

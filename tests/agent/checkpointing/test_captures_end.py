@@ -12,21 +12,23 @@ from agent.checkpointing.saver import (
     ParentGoneError,
     SaverDiedError,
     SaveRefusedError,
-    StorageTroubleError,
-    SupersededError,
 )
 from common.clock import settle
 from common.messages import CheckpointPhase
-from tests.support.captured_volume import INTERVAL_SECONDS, OWN, CapturedVolume, caught
+from tests.support.captured_volume import (
+    AWAY,
+    INTERVAL_SECONDS,
+    OWN,
+    REFUSED,
+    SUPERSEDED,
+    CapturedVolume,
+    caught,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.checkpointing.saver import SaverError
-
-AWAY = StorageTroubleError("The bucket doesn't answer.", retry_helps=True)
-REFUSED = StorageTroubleError("The bucket refuses the credentials.", retry_helps=False)
-SUPERSEDED = SupersededError("Checkpoint c1 was taken over by a later run.")
 
 
 @pytest.fixture
