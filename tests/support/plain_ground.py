@@ -19,6 +19,8 @@ import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+import psutil
+
 from agent.parts import CannotStartError, GroundFailedError, GroundStatus
 from common.http1.lane import TcpAddress
 
@@ -153,8 +155,7 @@ class PlainGround:
         environment. What they start is missed then: who waits for its end looks `_LOOKS` times.
         """
         own = {program.pid for program in self._programs if program.is_living}
-        pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-        return [pid for pid in pids if pid in own or self._has(pid)]
+        return [pid for pid in psutil.pids() if pid in own or self._has(pid)]
 
     async def clean_up(self) -> None:
         """End all, whatever the knobs say."""

@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from agent.root.namespaces import socket_within
 from agent.session_record import SessionRecord
 from common.wire import decode
@@ -39,7 +41,7 @@ class SeenSession:
 
     def pids(self) -> list[int]:
         """Return the host's pids of all that live in it, the first process included."""
-        return [pid for pid in _all_pids() if self._holds(pid)]
+        return [pid for pid in psutil.pids() if self._holds(pid)]
 
     def running(self, argument: bytes) -> list[int]:
         """Return the host's pids of what lives in it and has this among its arguments."""
@@ -79,7 +81,7 @@ def left_of(place: Path) -> list[str]:
 
 def end_what_is_left_of(place: Path) -> None:
     """Take away what a test that failed has left."""
-    for pid in _all_pids():
+    for pid in psutil.pids():
         if pid != os.getpid() and _mounts_of(pid, place):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -95,7 +97,7 @@ def cgroups_of(session_id: SessionId) -> list[Path]:
 
 
 def _mounts(place: Path) -> Iterator[str]:
-    for pid in _all_pids():
+    for pid in psutil.pids():
         yield from _mounts_of(pid, place)
 
 
@@ -112,10 +114,6 @@ def _loop_devices(place: Path) -> Iterator[str]:
             text = backing.read_text()
             if str(place) in text:
                 yield f"{backing.parts[3]}: {text.strip()}"
-
-
-def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
 
 
 def _arguments(pid: int) -> list[bytes]:

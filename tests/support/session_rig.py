@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import psutil
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -185,10 +187,10 @@ class SessionRig:
     def _processes(self) -> list[str]:
         """Return processes whose mounts are this rig's, the agent aside."""
         found: list[str] = []
-        for folder in Path("/proc").iterdir():
-            if not folder.name.isdigit() or (self._process and int(folder.name) == self.pid):
+        for pid in psutil.pids():
+            if self._process and pid == self.pid:
                 continue
             with contextlib.suppress(OSError):
-                if f"{self.name}/mounts" in (folder / "mountinfo").read_text():
-                    found.append(f"{folder.name} {(folder / 'comm').read_text().strip()}")
+                if f"{self.name}/mounts" in Path(f"/proc/{pid}/mountinfo").read_text():
+                    found.append(f"{pid} {Path(f'/proc/{pid}/comm').read_text().strip()}")
         return found

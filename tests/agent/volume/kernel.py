@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import psutil
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,9 +54,9 @@ def loop_devices(folder: Path) -> list[str]:
 def mounts(folder: Path) -> list[str]:
     """Return what is mounted below `folder` in any process's namespace, deepest first."""
     found = set()
-    for table in Path("/proc").glob("[0-9]*/mountinfo"):
+    for pid in psutil.pids():
         try:
-            lines = table.read_text().splitlines()
+            lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
         except OSError:  # ended meanwhile
             continue
         found |= {line.split()[4] for line in lines if str(folder) in line.split()[4]}
