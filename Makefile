@@ -36,7 +36,9 @@ run: check-data-dir
 	@exec $(BIN)/studios up --demo --port '$(PORT)' --data-dir '$(DATA_DIR)'
 
 # The whole runs in five parts side by side: those with sessions on the real kernel mostly wait.
+# Hundreds of processes import the same modules: compiled once, whatever PYTHONDONTWRITEBYTECODE says.
 test: install-dev
+	@$(BIN)/python -m compileall -q $(filter-out tests bench,$(CODE))
 ifeq ($(TESTS),tests)
 	@$(MAKE) --jobs=5 --output-sync=target --keep-going \
 		test-sessions test-agents test-rest test-checkpoints test-roots
@@ -63,8 +65,9 @@ test-rest:
 		--ignore=tests/tidy
 
 # What takes too long for every day: full sizes, thousands of random histories, every fault everywhere.
+# No stacks are printed of what takes long here: looking at other threads' can end the process.
 soak: install-dev
-	@$(ALONE) unshare --mount $(BIN)/python -m pytest tests -m soak
+	@$(ALONE) unshare --mount $(BIN)/python -m pytest tests -m soak -o faulthandler_timeout=0
 
 # Two at a time: more would only wait for each other on a small machine.
 check: install-dev
