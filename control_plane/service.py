@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from common.ids import SessionId
 from control_plane.access import Action, Refused, may
 from control_plane.core import Core, advance, assemble, find_studio
-from control_plane.disk_full import disk_full_sentence
+from control_plane.database_troubles import disk_full_sentence
 from control_plane.edits import edited, is_free
 from control_plane.effects import Facts
 from control_plane.errors import ConflictError, InvalidError, RefusedError

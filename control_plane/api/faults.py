@@ -15,7 +15,7 @@ from aiohttp import web
 
 from common.wire import encode
 from control_plane.api.route import Reply
-from control_plane.disk_full import disk_full_sentence
+from control_plane.database_troubles import busy_sentence, disk_full_sentence
 from control_plane.errors import (
     ConflictError,
     InvalidError,
@@ -85,10 +85,12 @@ async def translate(request: web.Request, handler: Handler) -> web.StreamRespons
 def _answer_unexpected(
     request: web.Request, error: Exception, request_id: str
 ) -> web.StreamResponse:
-    """Answer what no command expected: any of them may meet a full disk, the rest are bugs."""
-    if isinstance(error, sa.exc.DBAPIError) and (sentence := disk_full_sentence(error)):
-        _log.warning("disk_full", method=request.method, path=request.path, error=str(error.orig))
-        return _answer(request, status_of(StorageFullError(sentence)), sentence)
+    """Answer what no command expected: any may meet a full or busy database, the rest are bugs."""
+    if isinstance(error, sa.exc.DBAPIError) and (trouble := _trouble(error)):
+        _log.warning(
+            "database_trouble", method=request.method, path=request.path, error=str(error.orig)
+        )
+        return _answer(request, status_of(trouble), str(trouble))
     _log.error("request_failed", method=request.method, path=request.path, exc_info=error)
     return _answer(
         request,
@@ -96,6 +98,14 @@ def _answer_unexpected(
         "Something went wrong on our side. Try again; if it stays, ask your administrator "
         f"to look for request {request_id} in the log.",
     )
+
+
+def _trouble(error: sa.exc.DBAPIError) -> StudiosError | None:
+    if sentence := disk_full_sentence(error):
+        return StorageFullError(sentence)
+    if sentence := busy_sentence(error):
+        return UnavailableError(sentence)
+    return None
 
 
 def _translate_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:

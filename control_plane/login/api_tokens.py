@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from control_plane.disk_full import disk_full_sentence
+from control_plane.database_troubles import busy_sentence, disk_full_sentence
 from control_plane.errors import InvalidError, NotFoundError
 from control_plane.login import members, opaque
 from control_plane.login.database import reading
@@ -128,13 +128,13 @@ class ApiTokens:
         return members.person_of(row)
 
     async def _record_use(self, token_id: int, now: datetime) -> None:
-        """Write down that it was used, unless the disk is full: looking around must go on then."""
+        """Write down that it was used, if the disk has room and nobody is in the way: people look on."""
         use = sa.update(api_tokens).where(api_tokens.c.id == token_id).values(last_used=now)
         try:
             async with self.database.begin() as connection:
                 await connection.execute(use)
         except sa.exc.DBAPIError as error:
-            if disk_full_sentence(error) is None:
+            if not (disk_full_sentence(error) or busy_sentence(error)):
                 raise
 
 

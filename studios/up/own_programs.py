@@ -11,7 +11,7 @@ from common.ids import SessionId
 from connect_proxy import config as edge_config, edge
 from control_plane import app
 from control_plane.config import InvalidConfigError, embedded
-from control_plane.disk_full import disk_full_sentence
+from control_plane.database_troubles import busy_sentence, disk_full_sentence
 from studios.failures import CommandError
 from studios.up.programs import Keys
 
@@ -69,7 +69,7 @@ class OwnPrograms:
         except InvalidConfigError as error:
             raise CommandError(str(error)) from None
         except sa.exc.DBAPIError as error:
-            if sentence := disk_full_sentence(error):
+            if sentence := disk_full_sentence(error) or busy_sentence(error):
                 raise CommandError(sentence) from None
             raise
 

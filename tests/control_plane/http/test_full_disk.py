@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from common.clock import SteppingClock
 from common.ids import RunNumber, SessionId
-from control_plane.disk_full import disk_full_sentence
+from control_plane.database_troubles import disk_full_sentence
 from control_plane.engines.fake import FakeEngine
 from tests.support.control_plane_core import spec_of
 from tests.support.full_disk import SmallDisk, small_disk
