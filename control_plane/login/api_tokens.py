@@ -128,7 +128,7 @@ class ApiTokens:
         return members.person_of(row)
 
     async def _record_use(self, token_id: int, now: datetime) -> None:
-        """Write down that it was used, if the disk has room and nobody is in the way: people look on."""
+        """Write down that it was used, if the database takes it now: people go on looking."""
         use = sa.update(api_tokens).where(api_tokens.c.id == token_id).values(last_used=now)
         try:
             async with self.database.begin() as connection:
