@@ -60,8 +60,15 @@ class Records:
     """The highest number that there was, of a record of any kind; 0 if there was none."""
 
     @property
+    def is_deleted(self) -> bool:
+        """Whether somebody deleted the checkpoint, though not all of it may be gone."""
+        return any(record.deleted for record in self.found)
+
+    @property
     def generations(self) -> tuple[Record, ...]:
-        """Those that have a tree, newest first."""
+        """Those that have a tree, newest first; none of a checkpoint that is deleted."""
+        if self.is_deleted:
+            return ()
         return tuple(record for record in self.found if record.tree is not None)
 
     @property

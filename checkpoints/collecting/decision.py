@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from checkpoints.collecting.candidates import choose
 from checkpoints.collecting.doom import doom, next_at
-from checkpoints.collecting.keeping import State, superfluous
+from checkpoints.collecting.keeping import SEALS, superfluous
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ def decide(
         candidates=choose(situation, plan, marks, rewritten, settings),
         checkpoints=len(checkpoints),
         generations=sum(
-            record.state is not State.SEAL for each in checkpoints.values() for record in each
+            record.state not in SEALS for each in checkpoints.values() for record in each
         ),
         needed_bytes=sum(map(marks.stored_bytes, marks.packs)),
         next_at=next_at(situation, plan, settings),

@@ -1,6 +1,8 @@
 """Deletes a checkpoint: what only it needed is collected later.
 
-It is sealed first, so that nobody commits under it any more. Seals stay: their numbers fence.
+It is sealed first, so that nobody commits under it any more, and with what nobody reads it any
+more: a writer that was held up before its commit may find the name of a deleted generation free.
+Seals stay: their numbers fence.
 """
 
 from __future__ import annotations
@@ -46,11 +48,11 @@ async def delete_checkpoint(
         return Deleted(records=0, refused=0, refusal="")
     if not even_if_written and (newest is None or not is_ended(newest)):
         raise StillWrittenError([checkpoint_id])
-    if newest is None or newest.kind != "seal":
+    if not records.is_deleted:
         run_number = max((record.run_number for record in records.found), default=0)
-        await seal(repository, checkpoint_id, run_number=run_number)
+        await seal(repository, checkpoint_id, run_number=run_number, deletes=True)
         records = await repository.records(checkpoint_id)
-    keys = [names.record(record.place) for record in records.generations]
+    keys = [names.record(record.place) for record in records.found if record.tree is not None]
     keys += [damage.key for damage in records.damaged]
     removal = Removal(repository.storage)
     count = 0

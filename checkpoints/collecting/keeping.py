@@ -2,7 +2,8 @@
 
 A checkpoint that is being written keeps its newest few generations that are sound, another its
 last. What is older than those goes; what is newer stays, for seals fence by their numbers: the name
-that a writer would commit next is taken, for as long as the generation before it is there.
+that a writer would commit next is taken, for as long as the generation before it is there. Of one
+that is deleted no generation stays.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class State(StrEnum):
     LOSSY = auto()
     """A generation, and something of it can't be had."""
     SEAL = auto()
+    DELETION = auto()
+    """A seal of a checkpoint that is deleted."""
     DAMAGED = auto()
     """It can't be understood."""
 
@@ -44,7 +47,8 @@ class Seen:
 
 
 _SOUND = {State.SOUND, State.SOUND_AND_FINAL}
-_ENDED = {State.SEAL, State.SOUND_AND_FINAL}
+SEALS = {State.SEAL, State.DELETION}
+_ENDED = {*SEALS, State.SOUND_AND_FINAL}
 
 
 def superfluous(records: Sequence[Seen], now: datetime, settings: Settings) -> list[Place]:
@@ -52,11 +56,13 @@ def superfluous(records: Sequence[Seen], now: datetime, settings: Settings) -> l
     ordered = sorted(records, key=lambda record: record.place.generation)
     if not ordered:
         return []
-    if all(record.state is State.SEAL for record in ordered):
+    if all(record.state in SEALS for record in ordered):
         youngest = max(record.modified for record in ordered)
         return (
             [record.place for record in ordered] if now - youngest > settings.seal_age_max else []
         )
+    if any(record.state is State.DELETION for record in ordered):
+        return [record.place for record in ordered if record.state not in SEALS]
     wanted = GENERATIONS_ENDED if ordered[-1].state in _ENDED else GENERATIONS_RUNNING
     sound = [number for number, record in enumerate(ordered) if record.state in _SOUND]
     if len(sound) < wanted:

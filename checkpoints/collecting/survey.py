@@ -83,7 +83,7 @@ class Survey:
             self._unknown(damage)
             return State.DAMAGED
         if record.tree is None:
-            return State.SEAL
+            return State.DELETION if record.deleted else State.SEAL
         try:
             problem = await self._marking.mark(msgspec.structs.replace(record, prefetch=()))
         except DamagedObjectError as damage:

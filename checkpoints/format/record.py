@@ -89,6 +89,8 @@ class Record(_Wire, frozen=True, kw_only=True):
     parent: PlaceField | None = None
     image: str = ""
     final: bool = False
+    deleted: bool = False
+    """Of a seal: the checkpoint is deleted, and nothing of it is read any more."""
     tree: TreeField | None = None
     volume: int = 0
     """The number of the run's volume; entries that came from it have it in their inode."""
@@ -133,8 +135,8 @@ def _problem(record: Record, expected: Place) -> str:
         return f"has the volume {record.volume}"
     if record.created_at.tzinfo is None:
         return "doesn't say in which time zone it was created"
-    if (record.tree is None) != (record.kind == "seal"):
-        return "has no tree" if record.tree is None else "is a seal with a tree"
+    if problem := _problem_of_kind(record):
+        return problem
     try:
         for field in (record, *record.indexes, *((record.parent,) if record.parent else ())):
             parse_checkpoint_id(field.checkpoint_id)
@@ -145,4 +147,12 @@ def _problem(record: Record, expected: Place) -> str:
                 return "has a tree without a root"
     except ValueError as error:
         return f"is wrong: {error}"
+    return ""
+
+
+def _problem_of_kind(record: Record) -> str:
+    if (record.tree is None) != (record.kind == "seal"):
+        return "has no tree" if record.tree is None else "is a seal with a tree"
+    if record.deleted and record.kind != "seal":
+        return "is a generation that deletes"
     return ""

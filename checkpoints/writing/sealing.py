@@ -29,18 +29,20 @@ _log = structlog.get_logger()
 
 
 async def seal(
-    repository: Repository, checkpoint_id: CheckpointId, *, run_number: int
+    repository: Repository, checkpoint_id: CheckpointId, *, run_number: int, deletes: bool = False
 ) -> Record | None:
     """Seal a checkpoint for a run, and return the last generation before; None if there is none.
 
-    Idempotent for the same run. Raises FencedError if a higher run has sealed it or written to it.
+    A seal that `deletes` lets nobody read any of it any more. Idempotent for the same run. Raises
+    FencedError if a higher run has sealed it or written to it.
     """
     for _ in range(TRIES_MAX):
         records = await repository.records(checkpoint_id)
         if any(record.run_number > run_number for record in records.found):
             raise FencedError(f"Checkpoint {checkpoint_id} was taken over by a later run.")
         newest = next(iter(records.found), None)
-        if newest is not None and newest.kind == "seal" and newest.run_number == run_number:
+        is_sealed = newest is not None and newest.kind == "seal" and newest.run_number == run_number
+        if is_sealed and (records.is_deleted or not deletes):
             return records.newest
         # Of the same listing, so that whatever came since is met.
         place = Place(checkpoint_id, Generation(records.last + 1))
@@ -51,6 +53,7 @@ async def seal(
             run_number=run_number,
             writer=new_writer(repository.rng),
             created_at=repository.clock.now(),
+            deleted=deletes,
             parent=PlaceField.of(records.newest.place) if records.newest else None,
         )
         try:

@@ -174,8 +174,10 @@ class Reference:
         for known in self.standing():
             needed |= self._names_of(known.record)
         needed |= {names.record(place) for place in self.seals}
+        deleted = {place.checkpoint_id for place, seal in self.seals.items() if seal.deleted}
         for place in self.ghosts:  # one of few, it may be among those that are kept
-            needed |= self._names_of(self.oracle.record(place))
+            if place.checkpoint_id not in deleted:
+                needed |= self._names_of(self.oracle.record(place))
         left = self.store.objects.keys() - needed
         left = {key for key in left if not key.startswith(names.COLLECTIONS)}
         assert not left, f"nobody needs {sorted(left)}"

@@ -109,6 +109,8 @@ def _scanned(checkpoint_id: str, records: Records) -> Scanned:
 
 
 def _status(records: Records) -> str:
+    if records.is_deleted:
+        return "deleted"
     if records.newest is None:
         return "invalid" if records.damaged else "empty"
     if records.newest.final:

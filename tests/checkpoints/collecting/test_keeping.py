@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from tests.support.collecting_store import AgingStore, Calendar
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-SOUND, FINAL, LOSSY, SEAL, DAMAGED = (
-    State.SOUND, State.SOUND_AND_FINAL, State.LOSSY, State.SEAL, State.DAMAGED,
+SOUND, FINAL, LOSSY, SEAL, DELETION, DAMAGED = (
+    State.SOUND, State.SOUND_AND_FINAL, State.LOSSY, State.SEAL, State.DELETION, State.DAMAGED,
 )  # fmt: skip
 
 
@@ -85,7 +85,14 @@ def test_seals_without_generations_go_after_ninety_days() -> None:
     assert gone(SEAL, DAMAGED, age=timedelta(days=1000)) == []
 
 
-@given(st.lists(st.sampled_from(State), max_size=12))
+def test_of_one_that_is_deleted_no_generation_stays() -> None:
+    assert gone(SOUND, FINAL, DELETION) == [1, 2]
+    assert gone(SOUND, DAMAGED, SEAL, DELETION) == [1, 2]
+    assert gone(SEAL, SOUND, DELETION, SEAL) == [2]
+    assert gone(SEAL, DELETION, SEAL, age=timedelta(days=91)) == [1, 2, 3]
+
+
+@given(st.lists(st.sampled_from([each for each in State if each is not DELETION]), max_size=12))
 def test_the_newest_stays_and_so_does_what_can_be_read(states: list[State]) -> None:
     going = gone(*states)
     assert going == sorted(going)

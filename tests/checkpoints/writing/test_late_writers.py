@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from checkpoints.collecting.collector import collect
+from checkpoints.collecting.deleting import delete_checkpoint
 from checkpoints.format import names
 from checkpoints.format.ids import Generation
 from checkpoints.format.names import Place
@@ -168,6 +170,34 @@ async def test_numbers_that_were_deleted_fence_all_the_same(tmp_path: Path) -> N
     with pytest.raises(FencedError, match="run 2"):
         await late.write(tmp_path)
     assert await found.places(CHECKPOINT) == [Place(CHECKPOINT, Generation(3))]
+
+
+async def test_a_late_record_of_a_deleted_checkpoint_is_no_generation(tmp_path: Path) -> None:
+    """Another process of its run took the number that it meant to take, and then all was deleted.
+
+    The number is free again when it is created, and its writer learns only after that.
+    """
+    store = _Meanwhile(memory())
+    found = await repository(store)
+    fill(tmp_path, 1)
+    late = await writer(found)
+    await late.write(tmp_path)
+    outside = await repository(store.inner, seed=2)
+
+    async def another_writes_and_all_is_deleted() -> None:
+        await (await writer(outside)).write(tmp_path)
+        await delete_checkpoint(outside, CHECKPOINT, even_if_written=True)
+
+    store.before_put["checkpoints"] = another_writes_and_all_is_deleted
+    with pytest.raises(FencedError):
+        await late.write(tmp_path)
+    assert [place.generation for place in await outside.places(CHECKPOINT)] == [3, 2]
+    records = await outside.records(CHECKPOINT)
+    assert records.is_deleted
+    assert records.newest is None
+    assert await seal(outside, CHECKPOINT, run_number=9) is None
+    await collect(outside)
+    assert [place.generation for place in await outside.places(CHECKPOINT)] == [4, 3]
 
 
 async def test_who_comes_and_sweeps_up_during_the_commit_is_seen(tmp_path: Path) -> None:
