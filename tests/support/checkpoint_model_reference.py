@@ -60,6 +60,8 @@ class Reference:
     """Whose all records are."""
     ghosts: set[Place] = field(default_factory=set)
     """Under names that were free again, below newer ones: nobody reads them or was told of them."""
+    _promised: dict[tuple[Place, str], Committed] = field(default_factory=dict)
+    """By name and writer: a name may be free again, and become a ghost's."""
     _sent: dict[bytes, tuple[object, Committed | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -73,6 +75,11 @@ class Reference:
     def sends(self, author: object, data: bytes, committed: Committed | None) -> None:
         """Note what a record is to hold whose creation is asked for."""
         self._sent[data] = author, committed
+
+    def promised(self, record: Record) -> Committed:
+        """Return what a generation is to hold that somebody read, who must read no ghost."""
+        assert (record.place, record.writer) in self._promised, f"{record.place} is a ghost"
+        return self._promised[record.place, record.writer]
 
     def is_there(self, place: Place) -> bool:
         return names.record(place) in self.store.objects
@@ -132,6 +139,7 @@ class Reference:
         except DamagedError as error:
             raise AssertionError(f"{place} was committed, and isn't whole: {error}") from error
         self.known[place] = Known(record, committed, chunks)
+        self._promised[place, record.writer] = committed
 
     def _deleted(self, key: str) -> None:
         place = names.parse_record(key)
@@ -176,8 +184,9 @@ class Reference:
         needed |= {names.record(place) for place in self.seals}
         deleted = {place.checkpoint_id for place, seal in self.seals.items() if seal.deleted}
         for place in self.ghosts:  # one of few, it may be among those that are kept
-            if place.checkpoint_id not in deleted:
-                needed |= self._names_of(self.oracle.record(place))
+            ghost = self.oracle.record(place)
+            if place.checkpoint_id not in deleted or ghost.kind == "seal":
+                needed |= self._names_of(ghost)
         left = self.store.objects.keys() - needed
         left = {key for key in left if not key.startswith(names.COLLECTIONS)}
         assert not left, f"nobody needs {sorted(left)}"
