@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CODE = Path(__file__).resolve().parents[1]
 """Where this package is imported from."""
 END_SECONDS_MAX = 5.0
+LAST_WORDS_SECONDS_MAX = 1.0
 """For one to end by itself, and for a killed one to be gone: some milliseconds."""
 BUFFER_BYTES = 256 * 1024
 """Of what it sends, in our memory; what is more waits in the process."""
@@ -54,7 +55,7 @@ class StorageProcess:
         self._module = module
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._tasks = TaskBag("storage-process")
-        self._tasks.spawn(self._listen(), name="words")
+        self._listening = self._tasks.spawn(self._listen(), name="words")
 
     @classmethod
     async def start(cls, module: str) -> StorageProcess:
@@ -127,6 +128,8 @@ class StorageProcess:
     async def _why(self) -> str:
         """Say why it has ended; it is over as far as anybody here is concerned."""
         await self._over()
+        # Its last words may still be on their way, or somebody else hold the pipe open.
+        await asyncio.wait({self._listening}, timeout=LAST_WORDS_SECONDS_MAX)
         code = self._process.returncode
         words = self._lines[-1] if self._lines else ""
         return f"it ended with code {code}{f': {words}' if words else ''}"

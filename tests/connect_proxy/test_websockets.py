@@ -262,6 +262,7 @@ async def test_a_thousand_reconnects_leave_nothing_behind(tmp_path: Path) -> Non
             await one(round_ % 3)
             if round_ in (99, 999):
                 await until(settled, what="everything ended")
+                await until(lambda: alive(_Half) == 0, what="nobody holds a half any more")
                 parked = len(link._parked)
                 counts.append(
                     (

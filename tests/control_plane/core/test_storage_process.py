@@ -78,6 +78,22 @@ async def test_why_it_ended_is_said(tmp_path: Path) -> None:
             await process.read()
 
 
+async def test_its_last_words_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine its end is known before they are."""
+    read = asyncio.StreamReader.readline
+
+    async def read_late(stream: asyncio.StreamReader) -> bytes:
+        await asyncio.sleep(0.05)
+        return await read(stream)
+
+    monkeypatch.setattr(asyncio.StreamReader, "readline", read_late)
+    async with started(tmp_path, "control_plane.no_such_module") as process:
+        with pytest.raises(ProcessGoneError, match="no_such_module"):
+            await process.read()
+
+
 async def test_frames_are_read_at_every_split_and_nonsense_is_none() -> None:
     sent = storage_frames.message(Collect()) + storage_frames.data(b"bytes")
     for at in range(len(sent)):
