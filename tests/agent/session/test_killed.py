@@ -59,8 +59,11 @@ class Writer:
     async def write(self, run: AgentRun) -> None:
         """Return when the session is killed, with the last that it could say."""
         script = WRITE.format(folder=self._folder, names=NAMES, record_bytes=RECORD_BYTES)
-        async for line in run.follow(script):
-            name, number = line.split()
+        lines = run.follow(script)
+        async for line in lines:
+            name, _, number = line.partition(" ")
+            if not number.isdecimal():  # it ended by itself, and says why
+                pytest.fail("\n".join([line, *[rest async for rest in lines]]))
             self._numbers[name] = int(number)
             self._lines += 1
 
