@@ -21,10 +21,11 @@ What it knows and decides, pure:
 - `storage_frames` how such messages look on their way
 - `spec_builder` what an engine is handed for a run
 - `volume_sizes` how large sessions' volumes are
+- `saving_interval` how often sessions are saved
 - `edits`        what an edit makes of a Studio
 - `validation`   request bodies and what may be wrong with them
 - `errors`       expected failures, as sentences
-- `disk_full`    what databases say when their disk is full, as a sentence
+- `database_troubles` what databases say when their disk is full or they are busy, as sentences
 - `settings`     numbers and addresses the core needs
 
 What it does:

@@ -76,6 +76,7 @@ async def compose(
         edge_urls=config.edge_urls,
         sessions_dir=config.sessions_dir,
         volume=config.volume,
+        session=config.session,
     )
     service = StudioService(database, engines, templates, signer, clock, bus, settings)
     await service.ensure_workspace(

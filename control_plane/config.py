@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from common.session_spec import VolumeLimits
+from common.session_spec import SessionSettings, VolumeLimits
+from control_plane.saving_interval import parse_interval
 from control_plane.volume_sizes import parse_size, problem_of_sizes
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _VOLUME_VARIABLES = {
     "STUDIO_VOLUME_STEP": "step_bytes",
     "STUDIO_VOLUME_LIMIT": "limit_bytes",
 }
+_INTERVAL_VARIABLE = "STUDIO_CHECKPOINT_INTERVAL"
 
 
 class InvalidConfigError(ValueError):
@@ -62,6 +64,8 @@ class ControlPlaneConfig:
     """Sizes of sessions' volumes; the limit is that of the embedded compute environment."""
     carried: tuple[Path, ...] = ()
     """Folders of this machine that every session of the `local` engine sees, and may write to."""
+    session: SessionSettings = field(default_factory=SessionSettings)
+    """What agents are told of their sessions."""
 
     def __post_init__(self) -> None:
         for name in ("public_url", "edge_connect_url", "agent_url"):
@@ -108,6 +112,7 @@ def embedded(
     database_url: str = "",
     volume: VolumeLimits = VolumeLimits(),  # noqa: B008 - frozen
     carried: tuple[Path, ...] = (),
+    session: SessionSettings = SessionSettings(),  # noqa: B008 - frozen
 ) -> ControlPlaneConfig:
     """Return the configuration of `studios up`: everything on one machine, the edge on `port`.
 
@@ -127,6 +132,7 @@ def embedded(
         agent_url=origin,
         volume=volume,
         carried=carried,
+        session=session,
     )
 
 
@@ -135,7 +141,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> ControlPlaneCon
 
     DATA_DIR, DATABASE_URL, IMAGES_DIR, WORK_DIR, PUBLIC_URL, CONNECT_DOMAIN, LISTEN
     (`unix:<path>` or `<host>:<port>`), EDGE_URLS (comma-separated), AGENT_URL and CARRY
-    (colon-separated); and what `volume_limits` reads.
+    (colon-separated); and what `volume_limits` and `session_settings` read.
     """
     data_dir = Path(environ.get("STUDIOS_DATA_DIR", str(DEFAULT_DATA_DIR))).absolute()
     images = environ.get("STUDIOS_IMAGES_DIR")
@@ -168,6 +174,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> ControlPlaneCon
         carried=tuple(
             Path(path) for path in environ.get("STUDIOS_CARRY", "").split(os.pathsep) if path
         ),
+        session=session_settings(environ),
     )
 
 
@@ -184,6 +191,17 @@ def volume_limits(environ: Mapping[str, str] = os.environ) -> VolumeLimits:
     if problem := problem_of_sizes(volume):
         raise InvalidConfigError(f"{', '.join(_VOLUME_VARIABLES)}: {problem}")
     return volume
+
+
+def session_settings(environ: Mapping[str, str] = os.environ) -> SessionSettings:
+    """Read `STUDIO_CHECKPOINT_INTERVAL`, a time like `5 min`."""
+    text = environ.get(_INTERVAL_VARIABLE)
+    if not text:
+        return SessionSettings()
+    try:
+        return SessionSettings(checkpoint_interval_seconds=parse_interval(text))
+    except ValueError as error:
+        raise InvalidConfigError(f"{_INTERVAL_VARIABLE}: {error}") from None
 
 
 def _parse_listen(text: str) -> tuple[Path | None, str, int | None]:

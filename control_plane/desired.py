@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from common.ids import RunNumber, SessionId
+    from common.session_spec import SessionSettings
     from common.tokens import TokenSigner
     from control_plane.model import Studio
 
@@ -34,7 +35,12 @@ def is_renewal_due(issued_at: datetime, now: datetime) -> bool:
 
 
 def desired_state(
-    studio: Studio, run: RunNumber, *, token: Secret | None, token_keys: str
+    studio: Studio,
+    run: RunNumber,
+    *,
+    token: Secret | None,
+    token_keys: str,
+    settings: SessionSettings,
 ) -> DesiredState:
     """Answer the agent of `run`. An older run is told that it is superseded, and nothing else."""
     if run < studio.run_number:
@@ -50,4 +56,5 @@ def desired_state(
         checkpoint_requested_at=studio.checkpoint_requested_at,
         agent_token=token,
         token_keys=token_keys,
+        settings=settings,
     )

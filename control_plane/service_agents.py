@@ -124,7 +124,13 @@ class AgentCommands:
         token: Secret | None = None
         if is_renewal_due(issued, self._core.clock.now()):
             token = agent_token(signer, studio.session_id, run)
-        return desired_state(studio, run, token=token, token_keys=signer.public_keys())
+        return desired_state(
+            studio,
+            run,
+            token=token,
+            token_keys=signer.public_keys(),
+            settings=self._core.settings.session,
+        )
 
 
 def _speaks_of_checkpoints(before: Studio, report: StatusReport) -> bool:

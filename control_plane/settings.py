@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from common.session_spec import VolumeLimits
+from common.session_spec import SessionSettings, VolumeLimits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,8 @@ class ServiceSettings:
     """The folder of the sessions' `host_state_dir`s on the `local` engine's host."""
     volume: VolumeLimits = field(default_factory=VolumeLimits)
     """Sizes of sessions' volumes; the limit is each compute environment's own."""
+    session: SessionSettings = field(default_factory=SessionSettings)
+    """What agents are told of their sessions."""
     limits: Limits = Limits()
 
     def session_host(self, session_id: SessionId) -> str:

@@ -66,6 +66,7 @@ def build_spec(
         checkpoint=checkpoint,
         volume=msgspec.structs.replace(settings.volume, limit_bytes=env.disk_limit_bytes),
         resources=_resources(studio),
+        settings=settings.session,
     )
 
 

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
     from studios.shapes import Checkpoint, Studio
 
-INTERVAL_SECONDS = 300.0
-"""Between two savings: sessions' own setting, which nobody can turn yet."""
-LATE_SECONDS = 2 * INTERVAL_SECONDS + 60.0
-"""One failure that the next attempt makes good concerns nobody; and saving takes a while."""
+INTERVALS_MAX = 2
+"""One failure that the next attempt makes good concerns nobody."""
+CAPTURE_SECONDS = 60.0
+"""That saving may take on top."""
 UNDER_WAY = ("starting", "running", "stopping")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -63,7 +63,8 @@ def lateness(studio: Studio, now: datetime) -> str:
     if checkpoint is None or studio.status != "running":
         return ""
     since = checkpoint.date_saved or checkpoint.date_created
-    if since is None or (seconds := (now - since).total_seconds()) <= LATE_SECONDS:
+    usual = INTERVALS_MAX * studio.checkpoint_interval_seconds + CAPTURE_SECONDS
+    if since is None or (seconds := (now - since).total_seconds()) <= usual:
         return ""
     said = "None of the files have been saved yet."
     if checkpoint.date_saved is not None:

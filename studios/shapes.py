@@ -224,6 +224,8 @@ class Studio(Shape, frozen=True, kw_only=True):
     health: Health | None = None
     resources: ResourceUse | None = None
     volume: Volume | None = None
+    checkpoint_interval_seconds: float = 300.0
+    """Between two times that a session is saved by itself."""
     tool: Tool | None = None
     activity: Activity | None = None
     parent_checkpoint: ParentCheckpoint | None = None

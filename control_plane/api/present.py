@@ -188,6 +188,7 @@ class Presenter:
             tool=_tool(report),
             activity=_activity(report),
             checkpoint=checkpoint,
+            checkpoint_interval_seconds=self.config.session.checkpoint_interval_seconds,
             warnings=report.warnings if report else (),
         )
 

@@ -228,6 +228,8 @@ class StudioShape(Reply, frozen=True, kw_only=True):
     activity: ActivityShape | None
     checkpoint: CheckpointShape | None
     """Ours: of the session under way; else what the next one begins with."""
+    checkpoint_interval_seconds: float
+    """Ours: between two times that a session is saved by itself."""
     warnings: tuple[str, ...]
     """Ours: what the user of this session gave up or should know."""
 

@@ -7,14 +7,14 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, TextIO, TypeVar, cast
 from urllib.parse import urlsplit
 
 import click
 import uvloop
 
 from common import log
-from control_plane.config import InvalidConfigError, volume_limits
+from control_plane.config import InvalidConfigError, session_settings, volume_limits
 from control_plane.engines.host_folders import problem_of_carried, work_folder
 from studios.config import DATA_DIR
 from studios.failures import CommandError
@@ -25,7 +25,9 @@ from studios.up.rotating_log import RotatingLog
 from studios.up.signals import Wishes
 
 if TYPE_CHECKING:
-    from common.session_spec import VolumeLimits
+    from collections.abc import Callable
+
+_T = TypeVar("_T")
 
 _WORK_DIR_SCHEMES = ("file", "s3", "gs", "az")
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
@@ -80,7 +82,8 @@ def up(
     """Run everything on this machine: control plane and edge, in one process.
 
     Sessions see this machine's programs, and none of its homes, keys and mounts. Sizes of their
-    volumes are STUDIO_VOLUME_INITIAL (2 GB), _FREE (1 GB), _STEP (2 GB) and _LIMIT (30 GB).
+    volumes are STUDIO_VOLUME_INITIAL (2 GB), _FREE (1 GB), _STEP (2 GB) and _LIMIT (30 GB). Files are
+    saved every STUDIO_CHECKPOINT_INTERVAL (5 min).
 
     Stays in the foreground. Ctrl-C stops the sessions, then exits; a second Ctrl-C, like SIGTERM,
     leaves them running for the next `studios up` on the same folder to find.
@@ -99,7 +102,8 @@ def up(
         work_dir=work_url,
         demo=demo,
         carried=_parse_carried(carried, folder_asked_for.absolute(), work_url),
-        volume=_read_volume(),
+        volume=_read(volume_limits),
+        session=_read(session_settings),
     )
     folder.check_not_locked(plan.data_dir)
     for sentence in checks.check_all(plan):
@@ -171,8 +175,8 @@ def _parse_carried(paths: tuple[str, ...], data_dir: Path, work_url: str) -> tup
     return tuple(map(Path, paths))
 
 
-def _read_volume() -> VolumeLimits:
+def _read(settings: Callable[[], _T]) -> _T:
     try:
-        return volume_limits()
+        return settings()
     except InvalidConfigError as error:
         raise CommandError(str(error)) from None

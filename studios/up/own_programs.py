@@ -36,6 +36,7 @@ def _control_plane(plan: Plan) -> ControlPlaneConfig:
         work_dir=plan.work_dir,
         volume=plan.volume,
         carried=plan.carried,
+        session=plan.session,
     )
     return replace(
         config,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.session_spec import VolumeLimits
+from common.session_spec import SessionSettings, VolumeLimits
 
 IMAGES_DIR = Path(__file__).resolve().parents[2] / "images"
 PORT = 9191
@@ -32,6 +32,8 @@ class Plan:
     """Folders of this machine that sessions see."""
     volume: VolumeLimits = field(default_factory=VolumeLimits)
     """Sizes of sessions' volumes."""
+    session: SessionSettings = field(default_factory=SessionSettings)
+    """What agents are told of their sessions."""
     images_dir: Path = IMAGES_DIR
 
     @property

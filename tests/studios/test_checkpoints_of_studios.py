@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -216,6 +217,12 @@ def test_a_running_studio_is_late_after_two_intervals(
     one = studio(date_saved=NOW, message=message)
     assert saved.lateness(one, NOW + timedelta(minutes=minutes)).startswith(expected)
     assert bool(saved.lateness(one, NOW + timedelta(minutes=minutes))) == bool(expected)
+
+
+def test_two_intervals_are_as_long_as_an_administrator_has_them() -> None:
+    one = msgspec.structs.replace(studio(date_saved=NOW), checkpoint_interval_seconds=1800)
+    assert not saved.lateness(one, NOW + timedelta(minutes=60))
+    assert saved.lateness(one, NOW + timedelta(minutes=62))
 
 
 def test_what_only_a_machine_has_is_said_of_sessions_that_are_over() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from common.clock import SteppingClock
-from common.session_spec import VolumeLimits
+from common.session_spec import SessionSettings, VolumeLimits
 from control_plane import app
 from studios.failures import CommandError
 from studios.up import checks, command
@@ -105,6 +105,19 @@ async def test_sizes_come_from_the_environment(
     monkeypatch.setenv("STUDIO_VOLUME_LIMIT", "10 GB")
     assert (await studios("up")).exit_code == 0
     assert plans[0].volume == VolumeLimits(limit_bytes=10 * 1024**3)
+
+
+async def test_how_often_they_are_saved_comes_from_the_environment(
+    studios: Studios, plans: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDIO_CHECKPOINT_INTERVAL", "2 min")
+    assert (await studios("up")).exit_code == 0
+    assert plans[0].session == SessionSettings(checkpoint_interval_seconds=120)
+    assert (await served(monkeypatch, plans[0])).session == plans[0].session
+    monkeypatch.setenv("STUDIO_CHECKPOINT_INTERVAL", "often")
+    result = await studios("up")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "STUDIO_CHECKPOINT_INTERVAL: 'often' is not a time" in result.stderr
 
 
 @pytest.mark.parametrize("size", ["1 GB", "a lot"])

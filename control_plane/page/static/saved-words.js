@@ -2,7 +2,6 @@
 
 import { duration } from "./words.js";
 
-const SAVE_INTERVAL_SECONDS = 300; // sessions' own setting, which nobody can turn yet
 const INTERVALS_MAX = 2; // one failure that the next attempt makes good concerns nobody
 const CAPTURE_SECONDS = 60; // that saving may take on top
 
@@ -74,7 +73,7 @@ export function lateness(studio, now) {
   const checkpoint = current(studio);
   if (!checkpoint || studio.statusInfo.status !== "running") return "";
   const since = seconds(checkpoint.dateSaved ?? checkpoint.dateCreated, now);
-  if (since <= INTERVALS_MAX * SAVE_INTERVAL_SECONDS + CAPTURE_SECONDS) return "";
+  if (since <= INTERVALS_MAX * studio.checkpointIntervalSeconds + CAPTURE_SECONDS) return "";
   const what = checkpoint.dateSaved
     ? `What was changed in the last ${duration(since * 1000)} is not saved.`
     : "None of the files have been saved yet.";

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from common.messages import RunPhase, RunState, StatusReport
+from common.session_spec import SessionSettings
 from control_plane import calendar_hold, lifecycle, worklist
 from control_plane.desired import desired_state
 from control_plane.effects import Effect, Facts
@@ -172,7 +173,9 @@ class World:
         ):
             self.ended_by_itself = True
         self._write(outcome.studio, None)
-        reply = desired_state(self.studio, agent.run, token=None, token_keys="")
+        reply = desired_state(
+            self.studio, agent.run, token=None, token_keys="", settings=SessionSettings()
+        )
         if reply.run_state is RunState.RUN and agent.run != self.studio.run_number:
             raise ViolationError("an agent of an old run is told to run")
         if reply.run_state is RunState.RUN and agent.run in self.chronicle.stopped_runs:

@@ -14,6 +14,7 @@ from control_plane.config import (
     InvalidConfigError,
     embedded,
     from_environment,
+    session_settings,
     volume_limits,
 )
 from control_plane.model import DEFAULT_COMPUTE_ENV, Configuration
@@ -136,6 +137,28 @@ def test_sizes_come_from_the_environment() -> None:
     assert volume_limits({"STUDIO_VOLUME_STEP": ""}) == VolumeLimits()
     with pytest.raises(InvalidConfigError, match="STUDIO_VOLUME_STEP: '1' is not a size"):
         volume_limits({"STUDIO_VOLUME_STEP": "1"})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90 s", 90), ("5 min", 300), ("1.5h", 5400), ("24 h", 86_400)]
+)
+def test_how_often_sessions_are_saved_comes_from_the_environment(text: str, seconds: float) -> None:
+    settings = SessionSettings(checkpoint_interval_seconds=seconds)
+    assert session_settings({"STUDIO_CHECKPOINT_INTERVAL": text}) == settings
+    assert from_environment({"STUDIO_CHECKPOINT_INTERVAL": text}).session == settings
+    assert from_environment({"STUDIO_CHECKPOINT_INTERVAL": ""}).session == SessionSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("5", "is not a time"), ("five min", "is not a time"), ("-5 min", "is not a time"),
+        ("29 s", "is not between"), ("25 h", "is not between"), ("0 s", "is not between"),
+    ],
+)  # fmt: skip
+def test_an_interval_that_can_not_be_is_named(text: str, why: str) -> None:
+    with pytest.raises(InvalidConfigError, match=f"STUDIO_CHECKPOINT_INTERVAL: '{text}' {why}"):
+        session_settings({"STUDIO_CHECKPOINT_INTERVAL": text})
 
 
 def test_carried_folders_come_from_the_environment() -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from common.messages import RunPhase
-from tests.support.plane import until
+from common.session_spec import SessionSettings
+from tests.support.plane import open_test_plane, until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from control_plane.config import ControlPlaneConfig
     from tests.support.plane import Plane
 
 STATUS = "/api/agent/v1/status"
@@ -28,6 +33,19 @@ async def test_a_report_is_answered_with_the_whole_desired_state(plane: Plane) -
     await plane.admin.put(f"/api/studios/{session_id}/stop")
     answer = await plane.agent(session_id).put(STATUS, plane.report(session_id, sequence=2))
     assert answer.body["runState"] == "stop"
+
+
+async def test_agents_are_told_how_often_to_save_and_so_is_everybody_else(folder: Path) -> None:
+    def seldom(config: ControlPlaneConfig) -> ControlPlaneConfig:
+        return replace(config, session=SessionSettings(checkpoint_interval_seconds=1800))
+
+    async with open_test_plane(folder, seldom) as plane:
+        session_id = await plane.add()
+        await plane.start(session_id)
+        answer = await plane.agent(session_id).put(STATUS, plane.report(session_id))
+        assert answer.body["settings"]["checkpointIntervalSeconds"] == 1800
+        studio = (await plane.admin.get(f"/api/studios/{session_id}")).body
+        assert studio["checkpointIntervalSeconds"] == 1800
 
 
 async def test_an_agent_speaks_for_its_own_run_only(plane: Plane) -> None:

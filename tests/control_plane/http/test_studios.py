@@ -39,7 +39,7 @@ async def test_a_new_studio_has_the_public_shape(plane: Plane) -> None:
         "template", "configuration", "statusInfo", "progress", "activeConnections",
         "mountedDataLinks", "parentCheckpoint", "effectiveLifespanHours", "isPrivate",
         "allowedUsers", "labels", "waveBuildUrl", "baseImage", "customImage", "remoteConfig",
-        "dateCreated", "lastUpdated", "lastStarted",
+        "dateCreated", "lastUpdated", "lastStarted", "checkpointIntervalSeconds",
     }  # fmt: skip
     assert public <= studio.keys()
 
