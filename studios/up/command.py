@@ -82,8 +82,8 @@ def up(
     """Run everything on this machine: control plane and edge, in one process.
 
     Sessions see this machine's programs, and none of its homes, keys and mounts. Sizes of their
-    volumes are STUDIO_VOLUME_INITIAL (2 GB), _FREE (1 GB), _STEP (2 GB) and _LIMIT (30 GB). Files are
-    saved every STUDIO_CHECKPOINT_INTERVAL (5 min).
+    volumes are STUDIO_VOLUME_INITIAL (2 GB), _FREE (1 GB), _STEP (2 GB) and _LIMIT (30 GB). What is
+    in them is saved every STUDIO_CHECKPOINT_INTERVAL (5 min).
 
     Stays in the foreground. Ctrl-C stops the sessions, then exits; a second Ctrl-C, like SIGTERM,
     leaves them running for the next `studios up` on the same folder to find.
