@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from common.session_spec import VolumeLimits
@@ -73,7 +74,8 @@ async def test_who_rewrites_files_at_full_speed_finds_room_while_they_are_saved(
     rounds: int, part_megabytes: int
 ) -> None:
     """At any time there are four parts, and what at most two captures keep: far from the limit."""
-    with SavingStudio(volume=LIMITS, interval_seconds=INTERVAL_SECONDS) as studio:
+    limits = msgspec.structs.replace(LIMITS, limit_bytes=30 * part_megabytes * MB)
+    with SavingStudio(volume=limits, interval_seconds=INTERVAL_SECONDS) as studio:
         async with studio.session() as run:
             script = REWRITE.format(rounds=rounds, part_megabytes=part_megabytes)
             written = await run.sh(script)
@@ -82,13 +84,13 @@ async def test_who_rewrites_files_at_full_speed_finds_room_while_they_are_saved(
             sums = await run.out("cd /workspace && find . -type f | sort | xargs sha256sum")
             report = await run.stop()
         assert report.volume is not None
-        assert LIMITS.initial_bytes < report.volume.size_bytes < LIMITS.limit_bytes
+        assert limits.initial_bytes < report.volume.size_bytes < limits.limit_bytes
         assert not [each for each in run.control_plane.reports if each.volume and each.volume.full]
         assert checkpoint_of(report).failures == 0
         saved = [each.generation for each in await studio.records(checkpoint_of(report).id)]
         assert max(saved) > 2, "nothing was saved while the session wrote"
         async with studio.session() as run:
-            assert studio.image_bytes() == LIMITS.initial_bytes
+            assert studio.image_bytes() == limits.initial_bytes
             assert sums == await run.out("cd /workspace && find . -type f | sort | xargs sha256sum")
             await run.stop()
 
