@@ -22,6 +22,7 @@ What it knows and decides, pure:
 - `spec_builder` what an engine is handed for a run
 - `volume_sizes` how large sessions' volumes are
 - `saving_interval` how often sessions are saved
+- `work_access` how buckets of work directories are reached
 - `edits`        what an edit makes of a Studio
 - `validation`   request bodies and what may be wrong with them
 - `errors`       expected failures, as sentences

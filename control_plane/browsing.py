@@ -150,7 +150,8 @@ class Browsing:
             )
         async with self._core.store.read() as transaction:
             envs = {env.id: env for env in await transaction.compute_envs(DEFAULT_WORKSPACE)}
-        return checkpoint, work_directory(checkpoint.work_dir, envs.get(checkpoint.compute_env_id))
+        env = envs.get(checkpoint.compute_env_id)
+        return checkpoint, work_directory(checkpoint.work_dir, env, self._core.settings.access)
 
     @asynccontextmanager
     async def _process(self, where: WorkDirectory) -> AsyncIterator[StorageProcess]:

@@ -39,12 +39,11 @@ from control_plane.work_directories import work_directory
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from checkpoints.collecting.outcome import Collected
     from common.session_spec import WorkDirectory
     from control_plane.core import Core
-    from control_plane.model import ComputeEnv
     from control_plane.model_checkpoints import CheckpointNumber
     from control_plane.removals import Hold, WorkDirectoryToCollect
 
@@ -90,12 +89,10 @@ class Collector:
         tally: Tally,
         *,
         rng: random.Random,
-        opening: Callable[[str, ComputeEnv | None], WorkDirectory] = work_directory,
     ) -> None:
         self._core = core
         self._tally = tally
         self._rng = rng
-        self._opening = opening
         self._removals = Removals(core)
         self._troubles: dict[str, _Trouble] = {}
 
@@ -133,7 +130,7 @@ class Collector:
         return not 0 <= since < self._core.settings.limits.collect_interval_seconds
 
     async def _attend(self, place: WorkDirectoryToCollect) -> None:
-        where = self._opening(place.url, place.env)
+        where = work_directory(place.url, place.env, self._core.settings.access)
         try:
             async with self._removals.hold(place.url) as hold:
                 if hold is None:

@@ -77,6 +77,7 @@ async def compose(
         sessions_dir=config.sessions_dir,
         volume=config.volume,
         session=config.session,
+        access=config.access,
     )
     service = StudioService(database, engines, templates, signer, clock, bus, settings)
     await service.ensure_workspace(

@@ -10,9 +10,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from checkpoints.storage.environment import access_from
+from checkpoints.storage.failures import LocationError
+from checkpoints.storage.urls import Bucket, check_access, parse_location
 from common.session_spec import SessionSettings, VolumeLimits
 from control_plane.saving_interval import parse_interval
 from control_plane.volume_sizes import parse_size, problem_of_sizes
+from control_plane.work_access import WorkAccess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +70,8 @@ class ControlPlaneConfig:
     """Folders of this machine that every session of the `local` engine sees, and may write to."""
     session: SessionSettings = field(default_factory=SessionSettings)
     """What agents are told of their sessions."""
+    access: WorkAccess = field(default_factory=WorkAccess)
+    """How the bucket of the work directory is reached; never written down."""
 
     def __post_init__(self) -> None:
         for name in ("public_url", "edge_connect_url", "agent_url"):
@@ -113,6 +119,7 @@ def embedded(
     volume: VolumeLimits = VolumeLimits(),  # noqa: B008 - frozen
     carried: tuple[Path, ...] = (),
     session: SessionSettings = SessionSettings(),  # noqa: B008 - frozen
+    access: WorkAccess = WorkAccess(),  # noqa: B008 - frozen
 ) -> ControlPlaneConfig:
     """Return the configuration of `studios up`: everything on one machine, the edge on `port`.
 
@@ -133,6 +140,7 @@ def embedded(
         volume=volume,
         carried=carried,
         session=session,
+        access=access,
     )
 
 
@@ -141,7 +149,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> ControlPlaneCon
 
     DATA_DIR, DATABASE_URL, IMAGES_DIR, WORK_DIR, PUBLIC_URL, CONNECT_DOMAIN, LISTEN
     (`unix:<path>` or `<host>:<port>`), EDGE_URLS (comma-separated), AGENT_URL and CARRY
-    (colon-separated); and what `volume_limits` and `session_settings` read.
+    (colon-separated); and what `volume_limits`, `session_settings` and `bucket_access` read.
     """
     data_dir = Path(environ.get("STUDIOS_DATA_DIR", str(DEFAULT_DATA_DIR))).absolute()
     images = environ.get("STUDIOS_IMAGES_DIR")
@@ -155,13 +163,14 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> ControlPlaneCon
     unix_socket, host, port = _parse_listen(
         environ.get("STUDIOS_LISTEN", f"unix:{data_dir / 'control-plane.sock'}")
     )
+    work_dir = environ.get("STUDIOS_WORK_DIR", (data_dir / "work").as_uri())
     return ControlPlaneConfig(
         data_dir=data_dir,
         database_url=environ.get(
             "STUDIOS_DATABASE_URL", f"sqlite+aiosqlite:///{data_dir / 'studios.db'}"
         ),
         images_dir=Path(images) if images else Path(__file__).parent.parent / "images",
-        work_dir=environ.get("STUDIOS_WORK_DIR", (data_dir / "work").as_uri()),
+        work_dir=work_dir,
         public_url=public_url,
         connect_domain=environ.get("STUDIOS_CONNECT_DOMAIN", urlsplit(public_url).netloc),
         unix_socket=unix_socket,
@@ -175,6 +184,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> ControlPlaneCon
             Path(path) for path in environ.get("STUDIOS_CARRY", "").split(os.pathsep) if path
         ),
         session=session_settings(environ),
+        access=bucket_access(work_dir, environ),
     )
 
 
@@ -202,6 +212,19 @@ def session_settings(environ: Mapping[str, str] = os.environ) -> SessionSettings
         return SessionSettings(checkpoint_interval_seconds=parse_interval(text))
     except ValueError as error:
         raise InvalidConfigError(f"{_INTERVAL_VARIABLE}: {error}") from None
+
+
+def bucket_access(work_dir: str, environ: Mapping[str, str] = os.environ) -> WorkAccess:
+    """Read how the bucket of a work directory is reached; see `checkpoints.storage.environment`."""
+    try:
+        location = parse_location(work_dir)
+        access = access_from(environ, location)
+        if not isinstance(location, Bucket):
+            return WorkAccess()
+        check_access(location, access)
+    except LocationError as error:
+        raise InvalidConfigError(str(error)) from None
+    return WorkAccess(location.scheme, access)
 
 
 def _parse_listen(text: str) -> tuple[Path | None, str, int | None]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from common.session_spec import SessionSettings, VolumeLimits
+from control_plane.work_access import WorkAccess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +64,8 @@ class ServiceSettings:
     """Sizes of sessions' volumes; the limit is each compute environment's own."""
     session: SessionSettings = field(default_factory=SessionSettings)
     """What agents are told of their sessions."""
+    access: WorkAccess = field(default_factory=WorkAccess)
+    """How buckets of work directories are reached."""
     limits: Limits = Limits()
 
     def session_host(self, session_id: SessionId) -> str:

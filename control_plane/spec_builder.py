@@ -62,7 +62,7 @@ def build_spec(
         ),
         environment=environment(studio, template, env),
         host_state_dir=str(state_dir),
-        work_directory=work_directory(env.work_dir, env),
+        work_directory=work_directory(env.work_dir, env, settings.access),
         checkpoint=checkpoint,
         volume=msgspec.structs.replace(settings.volume, limit_bytes=env.disk_limit_bytes),
         resources=_resources(studio),

@@ -8,11 +8,17 @@ from common.session_spec import WorkDirectory
 
 if TYPE_CHECKING:
     from control_plane.model import ComputeEnv
+    from control_plane.work_access import WorkAccess
 
 
-def work_directory(url: str, env: ComputeEnv | None) -> WorkDirectory:
-    """Return it with what its compute environment has to say.
-
-    Where that has no credentials, or is gone, those of the machine are found.
-    """
-    return WorkDirectory(url=url, single_writer=env is not None and env.single_writer)
+def work_directory(url: str, env: ComputeEnv | None, access: WorkAccess) -> WorkDirectory:
+    """Return it with what its compute environment has to say; `env` is None if that is gone."""
+    found = access.of(url)
+    return WorkDirectory(
+        url=url,
+        single_writer=env is not None and env.single_writer,
+        credentials=dict(found.credentials),
+        endpoint=found.endpoint,
+        region=found.region or (env.region if env is not None else ""),
+        account=found.account,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,8 @@ class Settings:
     """The person's account on this machine, for the `ssh` line we print."""
     terminal_type: str = ""
     """TERM: what the person's terminal understands; empty when not set."""
+    bucket_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """How buckets are reached: see `checkpoints.storage.environment`."""
 
 
 def parse(environ: Mapping[str, str]) -> Settings:
@@ -47,6 +49,11 @@ def parse(environ: Mapping[str, str]) -> Settings:
         ssh_connection=environ.get("SSH_CONNECTION", ""),
         user=environ.get("SUDO_USER") or environ.get("USER") or environ.get("LOGNAME") or "root",
         terminal_type=environ.get("TERM", ""),
+        bucket_variables={
+            name: value
+            for name, value in environ.items()
+            if name.startswith(("AWS_", "AZURE_", "GOOGLE_"))
+        },
     )
 
 

@@ -20,6 +20,7 @@ What makes a store fit for use, each wrapped around the next:
 - `logged`          counts, and logs what is slow
 
 - `urls`            what a work directory's address says
+- `environment`     what it doesn't, from variables
 - `opening`         from an address to a store
 - `probe`           asks a store whether it can do what everything here relies on
 """

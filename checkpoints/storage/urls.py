@@ -126,7 +126,10 @@ def check_access(bucket: Bucket, access: Access) -> None:
             f"Credentials for {bucket} have {' and '.join(sorted(given))}. Give {choices}."
         )
     if bucket.scheme is Scheme.AZURE and not access.account:
-        raise LocationError(f"{bucket} needs the name of its storage account: set `account`.")
+        raise LocationError(
+            f"{bucket} needs the name of its storage account: set `account` "
+            "(AZURE_STORAGE_ACCOUNT, or --account)."
+        )
     if access.endpoint and not access.endpoint.startswith(("http://", "https://")):
         raise LocationError(
             f"The endpoint {access.endpoint!r} must begin with https:// (or with http:// where "

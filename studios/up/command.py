@@ -14,7 +14,7 @@ import click
 import uvloop
 
 from common import log
-from control_plane.config import InvalidConfigError, session_settings, volume_limits
+from control_plane.config import InvalidConfigError, bucket_access, session_settings, volume_limits
 from control_plane.engines.host_folders import problem_of_carried, work_folder
 from studios.config import DATA_DIR
 from studios.failures import CommandError
@@ -104,6 +104,7 @@ def up(
         carried=_parse_carried(carried, folder_asked_for.absolute(), work_url),
         volume=_read(volume_limits),
         session=_read(session_settings),
+        access=_read(lambda: bucket_access(work_url)),
     )
     folder.check_not_locked(plan.data_dir)
     for sentence in checks.check_all(plan):

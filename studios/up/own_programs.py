@@ -37,6 +37,7 @@ def _control_plane(plan: Plan) -> ControlPlaneConfig:
         volume=plan.volume,
         carried=plan.carried,
         session=plan.session,
+        access=plan.access,
     )
     return replace(
         config,

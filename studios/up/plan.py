@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.session_spec import SessionSettings, VolumeLimits
+from control_plane.work_access import WorkAccess
 
 IMAGES_DIR = Path(__file__).resolve().parents[2] / "images"
 PORT = 9191
@@ -34,6 +35,8 @@ class Plan:
     """Sizes of sessions' volumes."""
     session: SessionSettings = field(default_factory=SessionSettings)
     """What agents are told of their sessions."""
+    access: WorkAccess = field(default_factory=WorkAccess)
+    """How the bucket of the work directory is reached."""
     images_dir: Path = IMAGES_DIR
 
     @property

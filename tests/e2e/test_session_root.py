@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.live import Live, running_system
+from tests.support.s3_servers import BUCKET, KEY_ID, SECRET_KEY, moto_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.timeout(300)
+WORK_DIR = f"s3://{BUCKET}/labs"
 
 INSTALL = """
 set -e
@@ -83,6 +85,19 @@ def changes(before: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
     }
 
 
+@contextlib.asynccontextmanager
+async def on_a_bucket(folder: Path) -> AsyncIterator[Live]:
+    """The system with an S3 server of its own to save to."""
+    with moto_server() as endpoint:
+        variables = {
+            "AWS_ACCESS_KEY_ID": KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_ENDPOINT_URL": endpoint,
+        }
+        async with running_system(folder, "--work-dir", WORK_DIR, variables=variables) as live:
+            yield live
+
+
 async def inside(live: Live, script: str) -> str:
     code, out, err = await live.studios("exec", "s", "--", "sh", "-c", script)
     assert code == 0, out + err
@@ -93,13 +108,18 @@ async def test_packages_daemons_and_changes_stay_in_the_session_and_survive_a_st
     tmp_path: Path,
 ) -> None:
     before = await asyncio.to_thread(host)
-    async with running_system(tmp_path) as live:
+    async with on_a_bucket(tmp_path) as live:
         await live.add("s")
+        assert SECRET_KEY not in await inside(
+            live, "env; cat /proc/[0-9]*/environ 2>/dev/null; true"
+        )
         await inside(live, INSTALL)
         assert await asyncio.to_thread(changes, before) == {}
         assert (await live.studios("stop", "s", "--wait", "stopped"))[0] == 0
         assert (await live.studios("start", "s", "--wait", "running"))[0] == 0
         assert (await inside(live, THERE)).split() == ["changed", "2048"]
+        code, out, err = await live.studios("checkpoints", "scan", "-w", WORK_DIR)
+        assert (code, out.count("finalized")) == (0, 1), out + err
     assert await asyncio.to_thread(changes, before) == {}
 
 

@@ -17,6 +17,7 @@ import pytest
 from tests.support.checkpoint_commands import LONG, read
 from tests.support.folder_facts import look
 from tests.support.full_disk import small_disk
+from tests.support.s3_servers import BUCKET, KEY_ID, SECRET_KEY, moto_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,3 +146,30 @@ async def test_nothing_follows_the_final_generation(
     done = await studios("checkpoints", *arguments, "--checkpoint", written["checkpointId"])
     assert done.exit_code == 1
     assert "has its final generation: continue it under another id" in done.stderr
+
+
+async def test_a_bucket_is_reached_as_the_environment_says_unless_something_else_is_typed(
+    studios: Studios, tmp_path: Path
+) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/a").write_text("1,2\n")
+    place = ("-w", f"s3://{BUCKET}/labs")
+    with moto_server() as endpoint:
+        environ = {
+            "AWS_ACCESS_KEY_ID": KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_ENDPOINT_URL": endpoint,
+        }
+        write = ("checkpoints", "write", str(tmp_path / "files"), *place)
+        written = await studios(*write, environ=environ)
+        assert written.exit_code == 0, written.output
+        scanned = await studios("checkpoints", "scan", *place, "-o", "json", environ=environ)
+        assert [one["entries"] for one in json.loads(scanned.stdout)] == [2]
+        nowhere = {**environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+        typed = ("--endpoint", endpoint, "-o", "json")
+        again = await studios("checkpoints", "scan", *place, *typed, environ=nowhere)
+        assert again.stdout == scanned.stdout
+        del environ["AWS_SECRET_ACCESS_KEY"]
+        half = await studios("checkpoints", "scan", *place, environ=environ)
+        assert half.exit_code == 2
+        assert "AWS_ACCESS_KEY_ID is set without AWS_SECRET_ACCESS_KEY" in half.stderr

@@ -21,7 +21,7 @@ from common.loopback import LoopbackResolver
 from tests.support.rig import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
 ROOT = Path(__file__).parents[2]
 _ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
@@ -41,6 +41,8 @@ class Live:
 
     data_dir: Path
     port: int
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of its environment, and of the command line's."""
     process: asyncio.subprocess.Process | None = None
     output: bytearray = field(default_factory=bytearray)
     _readers: list[asyncio.Task[None]] = field(default_factory=list)
@@ -62,7 +64,8 @@ class Live:
 
     def environment(self) -> dict[str, str]:
         kept = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
-        return {**kept, "HOME": str(self.data_dir), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        ours = {"HOME": str(self.data_dir), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        return {**kept, **ours, **self.variables}
 
     async def up(self, *arguments: str) -> None:
         """Start it; return once its page answers."""
@@ -182,9 +185,11 @@ class Live:
 
 
 @contextlib.asynccontextmanager
-async def running_system(folder: Path, *arguments: str) -> AsyncIterator[Live]:
+async def running_system(
+    folder: Path, *arguments: str, variables: Mapping[str, str] | None = None
+) -> AsyncIterator[Live]:
     """`studios up`, ended with everything it started."""
-    live = Live(folder / "data", free_port())
+    live = Live(folder / "data", free_port(), variables or {})
     try:
         await live.up(*arguments)
         yield live

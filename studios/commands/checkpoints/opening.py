@@ -19,6 +19,7 @@ from checkpoints.reading.failures import RestoreError
 from checkpoints.reading.selection import NoSuchError
 from checkpoints.reading.verify import open_anyway
 from checkpoints.repository import NoRepositoryError, Repository
+from checkpoints.storage.environment import access_from
 from checkpoints.storage.failures import (
     LocationError,
     NotPermittedError,
@@ -27,7 +28,7 @@ from checkpoints.storage.failures import (
     StorageUnfitError,
 )
 from checkpoints.storage.opening import REPOSITORY_FOLDER, open_storage, reliable
-from checkpoints.storage.urls import Access, Folder, parse_location
+from checkpoints.storage.urls import Access, Folder, Location, parse_location
 from checkpoints.tree.entry import RefusedError as BeyondLimitsError
 from checkpoints.writing.commit import FencedError
 from checkpoints.writing.reliance import ParentBusyError, ParentGoneError
@@ -35,7 +36,7 @@ from studios.commands.checkpoints.shown import shown_path
 from studios.failures import CommandError, NotFoundError, RefusedError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from studios.surroundings import Surroundings
@@ -51,6 +52,16 @@ class WorkDirectory:
 
     url: str
     access: Access
+
+    def access_in(self, environ: Mapping[str, str], location: Location) -> Access:
+        """Return what was typed, and of the rest what the environment has."""
+        typed, found = self.access, access_from(environ, location)
+        return Access(
+            found.credentials,
+            endpoint=typed.endpoint or found.endpoint,
+            region=typed.region or found.region,
+            account=typed.account or found.account,
+        )
 
     def is_in(self, folder: Path) -> bool:
         """Say whether what it keeps lies in a folder, or is that."""
@@ -149,7 +160,9 @@ async def opened(
     url = work_directory.url
     rng = random.Random()
     try:
-        bare = await open_storage(parse_location(url), work_directory.access)
+        location = parse_location(url)
+        access = work_directory.access_in(surroundings.settings.bucket_variables, location)
+        bare = await open_storage(location, access)
         storage = reliable(bare, clock=surroundings.clock, rng=rng)
         if anyway:
             yield await open_anyway(storage, clock=surroundings.clock, rng=rng)

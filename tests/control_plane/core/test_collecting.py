@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,24 +13,24 @@ import sqlalchemy as sa
 from checkpoints.repository import Repository
 from checkpoints.storage.folder import FolderStorage
 from checkpoints.storage.opening import REPOSITORY_FOLDER
+from checkpoints.storage.urls import Access
 from checkpoints.tree.entry import Entry, Inline, Kind
 from common.clock import SteppingClock
-from common.session_spec import WorkDirectory
 from control_plane.collecting import Collector, Tally
 from control_plane.model import DEFAULT_COMPUTE_ENV, DEFAULT_WORKSPACE
 from control_plane.removals import Removals
 from control_plane.schema import audit_events, checkpoints
+from control_plane.work_access import WorkAccess
 from tests.control_plane.core.checkpoint_scene import crash, listed, newest, save, stop
 from tests.control_plane.core.test_removals import forget, saved
 from tests.support.packed import Packing
 from tests.support.s3_servers import BUCKET, CREDENTIALS, moto_server, open_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from checkpoints.storage.storage import Storage
-    from control_plane.model import ComputeEnv, Studio
+    from control_plane.model import Studio
     from control_plane.model_checkpoints import Checkpoint
     from tests.support.core_plane import Plane
 
@@ -86,12 +87,12 @@ def chattr(change: str, path: Path) -> None:
 def collector(
     plane: Plane,
     tally: Tally | None = None,
-    opening: Callable[[str, ComputeEnv | None], WorkDirectory] | None = None,
+    access: WorkAccess | None = None,
 ) -> Collector:
-    rng, core = random.Random(1), plane.service.core
-    if opening is None:
-        return Collector(core, tally or Tally(), rng=rng)
-    return Collector(core, tally or Tally(), rng=rng, opening=opening)
+    core = plane.service.core
+    if access is not None:
+        core = replace(core, settings=replace(core.settings, access=access))
+    return Collector(core, tally or Tally(), rng=random.Random(1))
 
 
 async def rows(plane: Plane) -> list[tuple[bool, str]]:
@@ -133,13 +134,9 @@ async def test_what_people_delete_goes_from_a_bucket_with_its_credentials(plane:
         await keep_in(plane, f"s3://{BUCKET}/team")
         opened = await repository(await open_bucket(endpoint, path="team"))
         _, first, second = await with_two(plane, opened)
-
-        def opening(url: str, env: ComputeEnv | None) -> WorkDirectory:
-            assert env is not None
-            return WorkDirectory(url=url, credentials=dict(CREDENTIALS), endpoint=endpoint)
-
         tally = Tally()
-        await collector(plane, tally, opening).run_once()
+        access = WorkAccess("s3", Access(CREDENTIALS, endpoint))
+        await collector(plane, tally, access).run_once()
         assert await rows(plane) == ONE_IS_GONE
         assert (await opened.records(first.storage_id)).generations == ()
         assert len((await opened.records(second.storage_id)).generations) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from common.session_spec import SessionSettings, VolumeLimits
 from control_plane.config import (
     ControlPlaneConfig,
     InvalidConfigError,
+    bucket_access,
     embedded,
     from_environment,
     session_settings,
@@ -19,6 +21,7 @@ from control_plane.config import (
 )
 from control_plane.model import DEFAULT_COMPUTE_ENV, Configuration
 from control_plane.settings import Limits
+from control_plane.spec_builder import build_spec
 from control_plane.validation import CreateStudio
 from control_plane.volume_sizes import parse_size, problem_of_sizes, show_size
 
@@ -67,6 +70,33 @@ async def test_volume_ends_at_the_compute_environments_disk_limit(plane: Plane) 
     await plane.service.ensure_workspace(work_dir="file:///w", disk_limit_bytes=5 * GB)
     await plane.service.ensure_workspace(work_dir="file:///w")  # what is not said stays
     assert (await started(plane)).volume == VolumeLimits(limit_bytes=5 * GB)
+
+
+async def test_agents_are_told_how_to_reach_the_bucket_and_how_often_to_save(plane: Plane) -> None:
+    core = plane.service.core
+    await plane.service.ensure_workspace(work_dir="s3://bucket/path")
+    studio = (await started(plane)).session_id
+    async with core.store.read() as transaction:
+        found = await transaction.studio(studio)
+        env = await transaction.compute_env(DEFAULT_COMPUTE_ENV)
+    assert found is not None
+    keys = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "AWS_REGION": "there"}
+    settings = replace(
+        core.settings,
+        session=SessionSettings(checkpoint_interval_seconds=60),
+        access=bucket_access("s3://bucket/path", keys),
+    )
+    spec = build_spec(
+        found,
+        next(iter(core.templates.values())),
+        env,
+        checkpoint=None,
+        signer=core.signer,
+        settings=settings,
+    )
+    assert spec.work_directory.credentials["secret_access_key"].reveal() == "key"
+    assert (spec.work_directory.url, spec.work_directory.region) == ("s3://bucket/path", "there")
+    assert spec.settings.checkpoint_interval_seconds == 60
 
 
 def test_agent_has_time_to_end_in_order() -> None:
