@@ -150,7 +150,9 @@ def mounted(run: AgentRun, path: Path) -> bool:
 
 
 def image_is_being_made(studio: Studio, run: AgentRun) -> bool:
-    return studio.image.with_name(f"{studio.image.name}.unfinished").exists()
+    """Or was just now: that takes some milliseconds, which a busy machine may not give to us."""
+    unfinished = studio.image.with_name(f"{studio.image.name}.unfinished")
+    return unfinished.exists() or studio.image.exists()
 
 
 def image_is_attached(studio: Studio, run: AgentRun) -> bool:
