@@ -17,10 +17,11 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 9191
 DATA_DIR ?= /var/lib/studios
 TESTS ?= tests
+# Parts that take about as long as each other; what is of none is the fifth.
 SESSION_TESTS := tests/agent/session
-ROOT_TESTS := tests/agent/root tests/agent/volume
-AGENT_TESTS := tests/agent tests/e2e
-CHECKPOINT_TESTS := tests/checkpoints
+ROOT_TESTS := tests/agent/root tests/agent/volume tests/e2e
+CHECKPOINT_TESTS := tests/checkpoints tests/agent/checkpointing
+AGENT_TESTS := tests/agent
 # Tests that run make run one of their own.
 ALONE := env --unset=MAKEFLAGS --unset=MFLAGS --unset=MAKELEVEL
 BIN := .venv/bin
@@ -55,14 +56,15 @@ test-roots:
 	@$(ALONE) unshare --mount $(BIN)/python -m pytest $(ROOT_TESTS)
 
 test-agents:
-	@$(ALONE) $(BIN)/python -m pytest $(AGENT_TESTS) $(SESSION_TESTS:%=--ignore=%) $(ROOT_TESTS:%=--ignore=%)
+	@$(ALONE) $(BIN)/python -m pytest $(AGENT_TESTS) \
+		$(patsubst %,--ignore=%,$(SESSION_TESTS) $(ROOT_TESTS) $(CHECKPOINT_TESTS))
 
 test-checkpoints:
 	@$(ALONE) unshare --mount $(BIN)/python -m pytest $(CHECKPOINT_TESTS)
 
 test-rest:
-	@$(ALONE) $(BIN)/python -m pytest tests $(AGENT_TESTS:%=--ignore=%) $(CHECKPOINT_TESTS:%=--ignore=%) \
-		--ignore=tests/tidy
+	@$(ALONE) $(BIN)/python -m pytest tests --ignore=tests/tidy \
+		$(patsubst %,--ignore=%,$(AGENT_TESTS) $(ROOT_TESTS) $(CHECKPOINT_TESTS))
 
 # What takes too long for every day: full sizes, thousands of random histories, every fault everywhere.
 # No stacks are printed of what takes long here: looking at other threads' can end the process.
