@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # A shell has what it starts in the background ignore it, and so would whatever tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
+    signal.signal(signal.SIGHUP, lambda *_: None)  # which nothing that tests start inherits
 
 # No example fails for taking long: the machine may have other things to do.
 settings.register_profile("any-machine", deadline=None)
