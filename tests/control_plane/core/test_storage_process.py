@@ -73,8 +73,10 @@ async def test_why_it_ended_is_said(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(ProcessGoneError, match="ended with code -9"):
             await process.read()
-    async with started(tmp_path, "control_plane.no_such_module") as process:
-        with pytest.raises(ProcessGoneError, match="no_such_module"):
+    with pytest.raises(
+        ProcessGoneError, match="no_such_module"
+    ):  # maybe before it is told anything
+        async with started(tmp_path, "control_plane.no_such_module") as process:
             await process.read()
 
 
@@ -89,8 +91,8 @@ async def test_its_last_words_are_waited_for(
         return await read(stream)
 
     monkeypatch.setattr(asyncio.StreamReader, "readline", read_late)
-    async with started(tmp_path, "control_plane.no_such_module") as process:
-        with pytest.raises(ProcessGoneError, match="no_such_module"):
+    with pytest.raises(ProcessGoneError, match="no_such_module"):
+        async with started(tmp_path, "control_plane.no_such_module") as process:
             await process.read()
 
 
