@@ -73,9 +73,8 @@ async def test_why_it_ended_is_said(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(ProcessGoneError, match="ended with code -9"):
             await process.read()
-    with pytest.raises(
-        ProcessGoneError, match="no_such_module"
-    ):  # maybe before it is told anything
+    # Maybe before it is told anything.
+    with pytest.raises(ProcessGoneError, match="no_such_module"):
         async with started(tmp_path, "control_plane.no_such_module") as process:
             await process.read()
 
