@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,10 @@ class SeenSession:
         """Its agent has reported that it runs."""
         note = decode(Path(spec.host_state_dir, "session.pid").read_bytes(), SessionRecord)
         self.first_pid = note.pid
-        self._pid_namespace = os.readlink(f"/proc/{note.pid}/ns/pid")
+        path = f"/proc/{note.pid}/ns/pid"
+        self._pid_namespace = os.readlink(path)
+        # While it is open no other session, of a test beside this one, gets its number.
+        weakref.finalize(self, os.close, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
     def path(self, inside: str) -> Path:
         """Return where the host finds what the session calls `inside`. Not across links."""
