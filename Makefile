@@ -17,6 +17,7 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 9191
 DATA_DIR ?= /var/lib/studios
 TESTS ?= tests
+TEST_JOBS ?= 5
 # Parts that take about as long as each other; what is of none is the fifth.
 SESSION_TESTS := tests/agent/session
 ROOT_TESTS := tests/agent/root tests/agent/volume tests/e2e
@@ -41,7 +42,7 @@ run: check-data-dir
 test: install-dev
 	@$(BIN)/python -m compileall -q $(filter-out tests bench,$(CODE))
 ifeq ($(TESTS),tests)
-	@$(MAKE) --jobs=5 --output-sync=target --keep-going \
+	@$(MAKE) --jobs=$(TEST_JOBS) --output-sync=target --keep-going \
 		test-sessions test-agents test-rest test-checkpoints test-roots
 else
 	@$(BIN)/python -m pytest $(TESTS)

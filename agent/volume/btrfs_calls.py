@@ -13,6 +13,10 @@ the trees). Both look free to statvfs. Seen with one `dd` into an empty volume o
 instant of its ENOSPC statvfs showed 1.8 GB, less `bytes_may_use` still 0.97 GB, less both nothing.
 
 They are read before statvfs: what moves on between the two readings then counts twice, not never.
+While a piece is given to data, statvfs may count it both as data's and as nobody's (seen on a busy
+machine, where 137 MB that were written looked free). So it is asked for no more than sysfs says,
+where both change at once: data's pieces are read before the sum of all, and a new one counts as
+taken.
 
 **Whole files in snapshots.** A snapshot is made by a commit. The kernel writes the page cache
 before it, but not what programs write until the commit takes no more names: of what they create and
@@ -100,6 +104,7 @@ class Tree:
 
     def measure(self, *, host_free_bytes: int) -> Space:
         data_on_its_way = self._read("data/bytes_may_use") + self._read("data/bytes_reserved")
+        data_bytes = self._read("data/total_bytes")
         metadata_on_its_way = self._read("metadata/bytes_may_use") + self._read(
             "metadata/bytes_reserved"
         )
@@ -118,11 +123,16 @@ class Tree:
         facts = os.statvfs(self._mount_point)
         refuse_stopped(facts)
         size_bytes = facts.f_blocks * facts.f_frsize
-        free_bytes = facts.f_bavail * facts.f_frsize - data_on_its_way - metadata_on_its_way
+        in_no_piece = size_bytes - given_out
+        free_for_data = min(
+            facts.f_bavail * facts.f_frsize,
+            in_no_piece + data_bytes - self._read("data/bytes_used"),
+        )
+        free_bytes = free_for_data - data_on_its_way - metadata_on_its_way
         return Space(
             size_bytes=size_bytes,
             true_free_bytes=max(0, free_bytes),
-            metadata_free_bytes=max(0, size_bytes - given_out + metadata_bytes - metadata_taken),
+            metadata_free_bytes=max(0, in_no_piece + metadata_bytes - metadata_taken),
             host_free_bytes=host_free_bytes,
         )
 
