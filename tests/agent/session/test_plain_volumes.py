@@ -121,12 +121,17 @@ async def test_a_file_written_at_full_speed_is_whole_or_counted_as_torn(
         status = checkpoint_of(report)
         content = await stored(studio, f"{status.id}@{status.generation}", "/workspace/written")
         assert len(content) == 16 * MB
-        numbers = {content[at : at + 8] for at in BLOCKS}
-        assert status.torn_files == 1 or len(numbers) == 1
+        assert status.torn_files == 1 or is_of_one_instant(content)
         assert checkpoint_of(await run.stop()).torn_files == 0, "nobody writes any more"
 
 
 BLOCKS = range(0, 16 * MB, MB)
+
+
+def is_of_one_instant(content: bytes) -> bool:
+    """Say whether the file was so at some time: the first blocks may be a number further."""
+    numbers = [int(content[at : at + 8]) for at in BLOCKS]
+    return numbers == sorted(numbers, reverse=True) and numbers[0] - numbers[-1] <= 1
 
 
 def has_saved(report: StatusReport) -> bool:
