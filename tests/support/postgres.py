@@ -56,3 +56,11 @@ async def _run(*command: object) -> None:
     )
     _, stderr = await process.communicate()
     assert process.returncode == 0, stderr.decode()
+
+
+class PostgresqlError(Exception):
+    """As SQLAlchemy's adapter of asyncpg raises it."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__(sqlstate)
+        self.sqlstate = sqlstate

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from control_plane import schema
 from control_plane.database_troubles import busy_sentence
 from tests.support.plane import open_test_plane
+from tests.support.postgres import PostgresqlError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,14 +35,6 @@ async def test_a_request_that_others_are_in_the_way_of_is_to_be_tried_again(
             assert (looked.status, looked.body["statusInfo"]["status"]) == (200, "stopped")
             other.execute("ROLLBACK")
         assert (await plane.admin.put(start)).status == 200
-
-
-class PostgresqlError(Exception):
-    """As SQLAlchemy's adapter of asyncpg raises it."""
-
-    def __init__(self, sqlstate: str) -> None:
-        super().__init__("deadlock detected")
-        self.sqlstate = sqlstate
 
 
 @pytest.mark.parametrize(

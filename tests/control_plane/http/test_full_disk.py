@@ -15,6 +15,7 @@ from control_plane.engines.fake import FakeEngine
 from tests.support.control_plane_core import spec_of
 from tests.support.full_disk import SmallDisk, small_disk
 from tests.support.plane import Plane, open_test_plane
+from tests.support.postgres import PostgresqlError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -100,14 +101,6 @@ async def test_who_may_not_stop_a_session_ends_none_on_a_full_disk_either(
         disk.fill()
         assert (await viewer.put(f"/api/studios/{session_id}/stop")).status == 403
         assert engine.host.living(session_id) == [1]
-
-
-class PostgresqlError(Exception):
-    """As SQLAlchemy's adapter of asyncpg raises it."""
-
-    def __init__(self, sqlstate: str) -> None:
-        super().__init__("could not extend file")
-        self.sqlstate = sqlstate
 
 
 @pytest.mark.parametrize(
