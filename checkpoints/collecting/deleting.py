@@ -1,7 +1,8 @@
 """Deletes a checkpoint: what only it needed is collected later.
 
-It is sealed first, so that nobody commits under it any more, and with what nobody reads it any
-more: a writer that was held up before its commit may find the name of a deleted generation free.
+It is sealed first, so that nobody commits under it any more. The seal says that it is deleted, so
+that nobody reads it any more: a writer that was held up before its commit may find the name of a
+deleted generation free.
 Seals stay: their numbers fence.
 """
 

@@ -1,4 +1,4 @@
-"""How buckets are reached, from the variables that their providers' own programs read. Pure.
+"""How buckets are reached, from the variables that their providers' own programs read.
 
 - `s3://`  `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; `AWS_REGION` or
   `AWS_DEFAULT_REGION`; `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`
