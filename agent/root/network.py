@@ -141,6 +141,7 @@ class _WayOut:
     def __init__(self, router_fd: int) -> None:
         self._router_fd = router_fd
         self._complaint = b""
+        self._process: subprocess.Popen[bytes] | None = None
         self._ended = asyncio.Event()
         self._closing = contextlib.ExitStack()
 
@@ -157,7 +158,12 @@ class _WayOut:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._closing.close()
+        try:
+            if self._process is not None:
+                self._process.kill()
+                await self._ended.wait()
+        finally:
+            self._closing.close()
 
     async def ended(self) -> None:
         await self._ended.wait()
@@ -190,6 +196,7 @@ class _WayOut:
         self._closing.callback(process.wait)
         self._closing.callback(process.kill)
         self._watch(process, printed)
+        self._process = process
         return ready
 
     def _watch(self, process: subprocess.Popen[bytes], printed: int) -> None:

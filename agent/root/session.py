@@ -151,7 +151,8 @@ class SessionRoot:
         """
         if self._first is not None:
             await self._end(self._first)
-        self._closing.close()
+        # To unmount is to forget all that the kernel remembers of the files: it takes its time.
+        await self._threads.run(self._closing.close)
 
     async def _end(self, first: Conversation) -> None:
         first.kill()

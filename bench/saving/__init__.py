@@ -14,6 +14,7 @@ What is done:
 Who is measured:
 - `studio`    a Studio whose runs save their files, and begin with what was saved
 - `watched`   its agent, which notes what it does when
+- `ticker`    when an event loop comes round: the agent's, and a bystander's
 - `notes`     these notes, read; pure
 - `peers`     restic and tar on the same files
 

@@ -9,9 +9,9 @@ from bench.saving.deeds import SYNC_EVERY_MS, WRITE_EVERY_MS
 from bench.saving.samples import (
     BY_RESTIC,
     BY_TAR,
+    BYSTANDER,
     CASES,
     FOLDER,
-    IDLE,
     LOOP,
     OURS,
     RESTIC,
@@ -20,12 +20,13 @@ from bench.saving.samples import (
     TAR,
     WRITES,
 )
-from bench.saving.watched import TICK_SECONDS
+from bench.saving.ticker import TICK_SECONDS
 from bench.spread import spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bench.saving.notes import Pause
     from bench.saving.samples import Restart, Samples, Saving
 
 LOOP_SECONDS = 0.05
@@ -35,6 +36,7 @@ _MEGA = 1_000_000
 _NONE = "–"
 _STORES = (FOLDER, S3)
 _PEERS_WORK = {BY_RESTIC, BY_TAR}
+_WHO = (WRITES, SYNCS, LOOP, BYSTANDER)
 _PEERS = {FOLDER: (RESTIC, TAR), S3: (RESTIC,)}
 
 
@@ -51,8 +53,10 @@ def sections(samples: Samples, rounds: int) -> list[str]:
         "most.",
         f"Who is held up, in ms: a program in the session that writes 4 KiB every {WRITE_EVERY_MS} "
         f"ms, one that writes and fsyncs 4 KiB every {SYNC_EVERY_MS} ms, and the agent's event "
-        f"loop, by a ticker of {TICK_SECONDS * 1000:.0f} ms. Gaps between one time and the next, "
-        "these intervals included: what 99.9 % don't exceed, and the longest.",
+        f"loop, by a ticker of {TICK_SECONDS * 1000:.0f} ms. The same ticker in a process that "
+        "does nothing else, a bystander, tells what the machine does to everybody. Gaps between "
+        "one time and the next, these intervals included: what 99.9 % don't exceed, and the "
+        "longest.",
         _pauses(samples),
         "What users do, saved after it. Seconds are until it is safe; of those, *finding* is the "
         "snapshot and the search for what changed; *over* is when its snapshot is gone as well. "
@@ -70,18 +74,14 @@ def sections(samples: Samples, rounds: int) -> list[str]:
 
 def _pauses(samples: Samples) -> str:
     rows = list(dict.fromkeys((store, during) for store, during, _ in samples.pauses))
-    header = [f"{who}, {what}" for who in (WRITES, SYNCS, LOOP) for what in ("99.9 %", "longest")]
+    header = [f"{who}, {what}" for who in _WHO for what in ("99.9 %", "longest")]
     return table(
         ("meanwhile", "store", *header),
         [
             (
                 during,
                 store,
-                *(
-                    cell
-                    for who in (WRITES, SYNCS, LOOP)
-                    for cell in _pause_cells(samples, (store, during, who))
-                ),
+                *(cell for who in _WHO for cell in _pause_cells(samples, (store, during, who))),
             )
             for store, during in sorted(rows, key=lambda row: _STORES.index(row[0]))
         ],
@@ -197,23 +197,29 @@ def bars(samples: Samples) -> list[Bar]:
 
 
 def why(samples: Samples) -> str:
-    """Return where the loop stood still for longest, and for how long when nothing was done."""
+    """Return where the loop stood still for longest, and what a bystander felt there and ever."""
     store, during, seconds = max(_loop(samples), key=lambda found: found[2])
-    idle = max((each for _, what, each in _loop(samples) if what == IDLE), default=0.0)
+    there = samples.pauses.get((store, during, BYSTANDER), ())
+    anywhere = [each for _, _, each in _loop(samples, BYSTANDER)]
     return (
-        f"The loop's longest gap was {seconds * 1000:.0f} ms ({during}, {store}); while nothing "
-        f"was saved it was {idle * 1000:.0f} ms."
+        f"The loop's longest gap was {seconds * 1000:.0f} ms ({during}, {store}); a bystander's "
+        f"was {_longest(there) * 1000:.0f} ms there, {max(anywhere, default=0.0) * 1000:.0f} ms "
+        "anywhere."
     )
 
 
-def _loop(samples: Samples) -> Iterator[tuple[str, str, float]]:
+def _loop(samples: Samples, whose: str = LOOP) -> Iterator[tuple[str, str, float]]:
     """Yield store, what went on, and the longest gap of all rounds.
 
     Not while a peer worked: it takes the machine as anybody does, and ours gives way.
     """
     for (store, during, who), found in samples.pauses.items():
-        if who == LOOP and during not in _PEERS_WORK:
-            yield store, during, max(each.longest_seconds for each in found)
+        if who == whose and during not in _PEERS_WORK:
+            yield store, during, _longest(found)
+
+
+def _longest(found: Sequence[Pause]) -> float:
+    return max((each.longest_seconds for each in found), default=0.0)
 
 
 # ── how numbers are written ──────────────────────────────────────────────────

@@ -18,6 +18,7 @@ from bench.saving.peers import peers
 from bench.saving.samples import (
     BY_RESTIC,
     BY_TAR,
+    BYSTANDER,
     FOLDER,
     IDLE,
     LARGE,
@@ -29,6 +30,7 @@ from bench.saving.samples import (
     WRITES,
 )
 from bench.saving.studio import Studio
+from bench.saving.ticker import bystander
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +63,7 @@ class _Measured:
 
     async def run(self) -> None:
         studio = Studio(self._folder, self._store)
-        async with studio.session() as session:
+        async with bystander(self._folder) as other, studio.session() as session:
             await session.save()  # what the tool's start left
             await session.do("begin_writing", **({"synced": "yes"} if self._who == SYNCS else {}))
             await self._work(session)
@@ -72,6 +74,7 @@ class _Measured:
         for during, windows in self._windows.items():
             self._samples.add_pause(name, during, self._who, pause(stamps, windows))
             self._samples.add_pause(name, during, LOOP, session.notes.loop_pause(windows))
+            self._samples.add_pause(name, during, BYSTANDER, pause(other.stamps(), windows))
 
     async def _work(self, session: Session) -> None:
         begin_ns = monotonic_ns()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.saving.samples import LARGE_MEGABYTES, LOOP, STARTED, STOPPED, Restart
+from bench.saving.notes import pause
+from bench.saving.samples import BYSTANDER, LARGE_MEGABYTES, LOOP, STARTED, STOPPED, Restart
 from bench.saving.studio import Studio
+from bench.saving.ticker import bystander
 from bench.saving.watched import RESTORE
 
 if TYPE_CHECKING:
@@ -22,16 +24,21 @@ if TYPE_CHECKING:
 async def measure(folder: Path, store: Store, samples: Samples, megabytes: int) -> Restart:
     """Fill a new Studio's session, stop it, start it again, and stop it with nothing changed."""
     studio = Studio(folder, store)
-    async with studio.session() as session:
-        await session.save()
-        if megabytes:
-            await session.do("fill", megabytes=str(megabytes), part="files")
-        stopped = await session.stop()
-    async with studio.session() as again:
-        ended = await again.stop()
+    async with bystander(folder) as other:
+        async with studio.session() as session:
+            await session.save()
+            if megabytes:
+                await session.do("fill", megabytes=str(megabytes), part="files")
+            stopped = await session.stop()
+        async with studio.session() as again:
+            ended = await again.stop()
     if megabytes == LARGE_MEGABYTES:
-        samples.add_pause(store.name, STOPPED, LOOP, session.notes.loop_pause([stopped]))
-        samples.add_pause(store.name, STARTED, LOOP, again.notes.loop_pause([again.started]))
+        for during, notes, window in (
+            (STOPPED, session.notes, stopped),
+            (STARTED, again.notes, again.started),
+        ):
+            samples.add_pause(store.name, during, LOOP, notes.loop_pause([window]))
+            samples.add_pause(store.name, during, BYSTANDER, pause(other.stamps(), [window]))
     restored = again.notes.of(RESTORE, again.started)
     found = Restart(
         stop_seconds=stopped.seconds,

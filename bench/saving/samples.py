@@ -20,6 +20,7 @@ BY_TAR = "the same 1 GB, by tar and zstd"
 STOPPED = "1 GB saved a last time, and the stop"
 STARTED = "1 GB restored, and the start"
 WRITES, SYNCS, LOOP = "writes", "fsyncs", "the agent's loop"
+BYSTANDER = "a bystander's loop"
 
 FIRST = "a first save: the tool's own traces"
 NOTHING = "nothing changed"

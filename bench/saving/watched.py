@@ -22,13 +22,12 @@ from agent.checkpointing.changes import BtrfsChanges
 from agent.checkpointing.process import SaverProcess
 from agent.config import parse_arguments
 from bench.saving.notes import STAMP, Act, Notes
+from bench.saving.ticker import ticking
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-TICK_SECONDS = 0.005
 NOTES_NAME = "notes.msgpack"
 
 CAPTURE, FIND, WRITE, RESTORE = "capture", "find", "write", "restore"
@@ -58,24 +57,13 @@ def _noted(
     return noted
 
 
-def _ticking(make_loop: Callable[[], AbstractEventLoop], ticks: array[int]) -> AbstractEventLoop:
-    loop = make_loop()
-
-    def tick() -> None:
-        ticks.append(monotonic_ns())
-        loop.call_later(TICK_SECONDS, tick)
-
-    loop.call_soon(tick)
-    return loop
-
-
 def main() -> int:
     spec_file = parse_arguments(sys.argv[1:]).spec_file
     assert spec_file is not None, "how a benchmark starts agents"
     ticks, acts = array(STAMP), list[Act]()
     for owner, method, name in _ACTS:
         setattr(owner, method, _noted(getattr(owner, method), name, acts))
-    make_loop = functools.partial(_ticking, uvloop.new_event_loop, ticks)
+    make_loop = functools.partial(ticking, uvloop.new_event_loop, ticks)
     setattr(uvloop, "new_event_loop", make_loop)  # noqa: B010 - where the agent gets its loop
     code = agent_main()
     notes = Notes(ticks=ticks.tobytes(), acts=tuple(acts))

@@ -13,6 +13,7 @@ from bench.saving.everyday import saving
 from bench.saving.notes import STAMP, Act, Notes, Pause, Window, pause
 from bench.saving.samples import (
     BY_RESTIC,
+    BYSTANDER,
     CASES,
     FOLDER,
     IDLE,
@@ -105,6 +106,7 @@ def samples(loop_seconds: float = 0.05, idle_bytes: int = 100_000_000) -> Sample
         for during in (IDLE, LARGE):
             found.add_pause(store, during, WRITES, Pause(0.002, 0.003))
             found.add_pause(store, during, LOOP, Pause(0.006, loop_seconds))
+            found.add_pause(store, during, BYSTANDER, Pause(0.005, 0.007))
         for case in CASES:
             for _ in range(3):
                 found.add_saving(store, case, OURS, Saving(0.5, 2_000_000, 0.01, 0.6))
@@ -129,6 +131,7 @@ def test_everything_that_was_measured_is_shown_beside_the_peers() -> None:
     assert f"| {NOTHING} {row}\n" in text, "to S3"
     assert "| 1000 | S3 | 4.00 (4.00–4.00) | 7.50 (7.50–7.50) | +5.50 | 5.00 | 0.40 |" in text
     assert f"| {LARGE} | folder | 2.0 (2.0–2.0) | 3.0 (3.0–3.0) | – | – | 6.0 (6.0–6.0) |" in text
+    assert "50.0 (50.0–50.0) | 5.0 (5.0–5.0) | 7.0 (7.0–7.0) |\n" in text, "the bystander's, last"
     assert f"| peak, {LARGE} | 300.0 | – |" in text
 
 
@@ -159,4 +162,6 @@ def test_one_bad_round_misses_the_bar() -> None:
     found = samples()
     found.add_pause(S3, LARGE, LOOP, Pause(0.006, 0.2))
     assert [bar.is_met for bar in figures.bars(found)] == [True, False, True]
-    assert f"200 ms ({LARGE}, S3)" in figures.why(found)
+    assert f"200 ms ({LARGE}, S3); a bystander's was 7 ms there" in figures.why(found)
+    found.add_pause(FOLDER, LARGE, BYSTANDER, Pause(0.006, 0.3))
+    assert "7 ms there, 300 ms anywhere" in figures.why(found)

@@ -18,6 +18,12 @@ MEMORY_KILL_ADJUSTMENT = -500
 
 _libc = ctypes.CDLL(None)
 _ADJUSTMENT = Path("/proc/self/oom_score_adj")
+_GROUP = Path("/proc/self/autogroup")
+"""Of every session in the sense of setsid(2), where the kernel makes groups of them: man 7 sched.
+
+Processors are divided among such groups first, whatever niceness the threads in them have. This
+process has one of its own.
+"""
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 _IOPRIO_WHO_PROCESS = 1  # linux/ioprio.h
 _BEST_EFFORT_LOWEST = 2 << 13 | 7
@@ -34,6 +40,9 @@ def give_way() -> None:
                 os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
         if number is not None:
             _libc.syscall(number, _IOPRIO_WHO_PROCESS, thread, _BEST_EFFORT_LOWEST)
+    with contextlib.suppress(OSError):  # a kernel without such groups
+        if not _GROUP.read_text().endswith(f" nice {NICENESS}\n"):
+            _GROUP.write_text(str(NICENESS))
 
 
 def be_ended_before_the_agent() -> None:

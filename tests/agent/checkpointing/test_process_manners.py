@@ -66,17 +66,25 @@ async def test_it_gives_way_to_people_who_work_and_not_before(tmp_path: Path, fo
         own = os.getpriority(os.PRIO_PROCESS, 0)
         saved = await saver.write(folder, changes=None)
         assert _places(pid) == {(10, "best-effort: prio 7")}
+        assert _group(pid) == _group(os.getpid()).replace("nice 0", "nice 10")
         await saver.rest()
         await saver.restore(saved, tmp_path / "restored", over=[])
         await saver.write(folder, changes=[], final=True)
         assert saver.pid is not None
         assert _places(saver.pid) == {(own, _ionice(os.getpid()))}
+        assert _group(saver.pid) == _group(os.getpid())
 
 
 def _places(pid: int) -> set[tuple[int, str]]:
     """Return the places that a process's threads have for processors and disk."""
     threads = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     return {(os.getpriority(os.PRIO_PROCESS, thread), _ionice(thread)) for thread in threads}
+
+
+def _group(pid: int) -> str:
+    """Return the place of its group of processes, or nothing on a kernel that makes none."""
+    group = Path(f"/proc/{pid}/autogroup")
+    return group.read_text().partition(" ")[2] if group.exists() else ""
 
 
 def _ionice(pid: int) -> str:
