@@ -29,7 +29,7 @@ BIN := .venv/bin
 PACKAGES := agent checkpoints common connect_proxy control_plane studios tests
 CODE := $(wildcard $(PACKAGES) bench)
 
-.PHONY: run test test-sessions test-roots test-agents test-checkpoints test-rest check check-format check-lint check-types check-imports check-tidy format bench lock soak \
+.PHONY: run test test-sessions test-roots test-agents test-checkpoints test-rest test-vm check check-format check-lint check-types check-imports check-tidy format bench lock soak \
 	clean-host install-dev check-data-dir
 
 # Before anything is installed or made: what an unset variable of the caller's leaves is no folder.
@@ -71,6 +71,10 @@ test-rest:
 # No stacks are printed of what takes long here: looking at other threads' can end the process.
 soak: install-dev
 	@$(ALONE) unshare --mount $(BIN)/python -m pytest tests -m soak -o faulthandler_timeout=0
+
+# On a kernel of their own, in a virtual machine: tests that need what a container's root doesn't have.
+test-vm: install-dev
+	@scripts/test-vm -m own_kernel tests/agent/volume
 
 # Two at a time: more would only wait for each other on a small machine.
 check: install-dev

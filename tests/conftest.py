@@ -30,10 +30,14 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
     return {"watched": WatchedLoop}
 
 
+LATER = ("soak", "own_kernel")
+"""Marks of what waits until it is asked for: `make soak` and `make test-vm` do."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes minutes until it is asked for: `pytest -m soak`, as `make soak` does."""
-    if "soak" in config.option.markexpr:
-        return
-    waiting = [item for item in items if item.get_closest_marker("soak")]
+    """Leave out what is not for every machine or every day, unless `-m` asks for it."""
+    marks = [mark for mark in LATER if mark not in config.option.markexpr]
+    waiting = [item for item in items if any(map(item.get_closest_marker, marks))]
     config.hook.pytest_deselected(items=waiting)
-    items[:] = [item for item in items if not item.get_closest_marker("soak")]
+    left = set(waiting)
+    items[:] = [item for item in items if item not in left]

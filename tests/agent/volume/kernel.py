@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from agent.volume.loop_volume import LoopVolume
     from agent.volume.loopdev import LoopDevices
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 
 WAIT_SECONDS_MAX = 20.0
+_CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 
 
 def run(*command: str | Path) -> str:
@@ -61,6 +64,23 @@ def mounts(folder: Path) -> list[str]:
             continue
         found |= {line.split()[4] for line in lines if str(folder) in line.split()[4]}
     return sorted(found, reverse=True)
+
+
+@contextmanager
+def without_capability(number: int) -> Iterator[None]:
+    """Do without one of capabilities(7) while inside: this thread, and those that it starts."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice, for 64 bits
+    assert libc.capget(header, data) == 0
+    before = data[0]
+    data[0] &= ~(1 << number)
+    assert libc.capset(header, data) == 0
+    try:
+        yield
+    finally:
+        data[0] = before
+        assert libc.capset(header, data) == 0
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:

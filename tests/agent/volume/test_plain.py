@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.volume import image, kinds, syscalls
-from agent.volume.kinds import BTRFS, EXT4, PREFERRED, XFS, grows
+from agent.volume.kinds import BTRFS, CAP_SYS_RESOURCE, EXT4, PREFERRED, XFS
 from agent.volume.loop_volume import IMAGE_NAME, LoopVolume
 from agent.volume.monitor import VolumeMonitor
 from agent.volume.volume import (
@@ -26,7 +26,14 @@ from agent.volume.volume import (
 from common.clock import SystemClock
 from common.session_spec import VolumeLimits
 from tests.agent.volume.holder import PLAIN_LIMITS
-from tests.agent.volume.kernel import let_go, loop_devices, mounts, run, wait_for
+from tests.agent.volume.kernel import (
+    let_go,
+    loop_devices,
+    mounts,
+    run,
+    wait_for,
+    without_capability,
+)
 from tests.agent.volume.test_damage import cut, digest, empty, overwrite
 from tests.agent.volume.test_full_speed import watched
 from tests.agent.volume.test_killed import (
@@ -131,7 +138,14 @@ async def test_many_small_files_find_room_for_their_names(make: Made, kind: File
     await volume.detach()
 
 
-@pytest.mark.skipif(grows(EXT4), reason="the agent has CAP_SYS_RESOURCE: ext4 grows")
+@pytest.fixture
+def poor() -> Iterator[None]:
+    """Be a container's root."""
+    with without_capability(CAP_SYS_RESOURCE):
+        yield
+
+
+@pytest.mark.usefixtures("poor")
 async def test_what_can_not_grow_is_as_large_as_it_may_become_at_once(make: Made) -> None:
     volume = make(EXT4)
     await volume.create()
