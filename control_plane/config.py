@@ -116,10 +116,6 @@ def embedded(
     port: int = DEFAULT_PORT,
     work_dir: str = "",
     database_url: str = "",
-    volume: VolumeLimits = VolumeLimits(),  # noqa: B008 - frozen
-    carried: tuple[Path, ...] = (),
-    session: SessionSettings = SessionSettings(),  # noqa: B008 - frozen
-    access: WorkAccess = WorkAccess(),  # noqa: B008 - frozen
 ) -> ControlPlaneConfig:
     """Return the configuration of `studios up`: everything on one machine, the edge on `port`.
 
@@ -137,10 +133,6 @@ def embedded(
         edge_connect_url=origin,
         edge_urls=(origin,),
         agent_url=origin,
-        volume=volume,
-        carried=carried,
-        session=session,
-        access=access,
     )
 
 

@@ -34,10 +34,6 @@ def _control_plane(plan: Plan) -> ControlPlaneConfig:
         images_dir=plan.images_dir,
         port=plan.port,
         work_dir=plan.work_dir,
-        volume=plan.volume,
-        carried=plan.carried,
-        session=plan.session,
-        access=plan.access,
     )
     return replace(
         config,
@@ -47,6 +43,10 @@ def _control_plane(plan: Plan) -> ControlPlaneConfig:
         edge_connect_url=plan.url,
         edge_urls=(plan.url,),
         agent_url=plan.url,
+        volume=plan.volume,
+        carried=plan.carried,
+        session=plan.session,
+        access=plan.access,
     )
 
 

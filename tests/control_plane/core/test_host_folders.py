@@ -160,7 +160,8 @@ def test_everything_that_the_control_plane_keeps_is_hidden(
 ) -> None:
     made: list[dict[str, object]] = []
     monkeypatch.setattr(app, "LocalEngine", lambda *_, **options: made.append(options))
-    config = embedded(data_dir=tmp_path / "data", images_dir=tmp_path, carried=(tmp_path,))
+    config = embedded(data_dir=tmp_path / "data", images_dir=tmp_path)
+    config = replace(config, carried=(tmp_path,))
     with pytest.raises(InvalidConfigError, match=f"{tmp_path} would show sessions {tmp_path}/data"):
         app._local_engine(config, SteppingClock())
     (tmp_path / "shown").mkdir()

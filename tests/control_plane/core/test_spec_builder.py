@@ -145,7 +145,7 @@ def test_sizes_that_can_not_be_are_named(changes: dict[str, int], words: str) ->
     assert problem is not None
     assert words in problem
     with pytest.raises(InvalidConfigError, match=words):
-        embedded(images_dir=Path("/nowhere"), volume=volume)
+        replace(embedded(images_dir=Path("/nowhere")), volume=volume)
 
 
 def test_sizes_that_just_fit_are_taken() -> None:
