@@ -146,6 +146,18 @@ async def test_a_wish_that_met_a_failure_is_answered_by_the_next_success(
         assert volume.status().answered_request_at == wished_at
 
 
+async def test_files_are_as_old_as_the_beginning_of_their_capture(volume: CapturedVolume) -> None:
+    gate = volume.saver.gates["write"] = asyncio.Event()
+    async with volume.running() as captures:
+        began_at = volume.clock.now()
+        captures.save_now()
+        await volume.until(lambda: volume.saver.waiting)
+        await volume.clock.advance(10)
+        gate.set()
+        await volume.until(lambda: volume.status().generation == 1)
+        assert volume.status().committed_at == began_at
+
+
 async def test_an_unchanged_volume_answers_a_wish_too(volume: CapturedVolume) -> None:
     async with volume.running() as captures:
         await captures.save()
