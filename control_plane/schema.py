@@ -10,6 +10,8 @@ tests run on what production runs on.
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 10_000
 """How long a SQLite writer waits for another; a transaction here takes milliseconds."""
+_SWITCH_PAUSE_MS = 10
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
@@ -301,11 +304,27 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     # with "database is locked" instead of waiting; so it is told to begin nothing by itself
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    _switch_to_wal(connection, cursor)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     cursor.close()
+
+
+def _switch_to_wal(connection: Any, cursor: Any) -> None:
+    """Have readers and a writer not wait for each other. It is kept in the file.
+
+    SQLite waits for nobody who is just doing the same, as instances that start at once do.
+    """
+    for left in reversed(range(max(1, BUSY_TIMEOUT_MS // _SWITCH_PAUSE_MS))):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not left or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            connection.run_async(lambda _: asyncio.sleep(_SWITCH_PAUSE_MS / 1000))
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -104,6 +104,25 @@ async def test_instances_that_start_at_once_migrate_once(url: str) -> None:
             await engine.dispose()
 
 
+async def test_instances_that_open_a_new_sqlite_database_at_once_wait_for_each_other(
+    tmp_path: Path,
+) -> None:
+    for number in range(30):
+        engines = [schema.connect(f"sqlite:///{tmp_path}/{number}.db") for _ in range(4)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for engine in engines:
+                    group.create_task(_opened(engine))
+        finally:
+            for engine in engines:
+                await engine.dispose()
+
+
+async def _opened(engine: AsyncEngine) -> None:
+    async with engine.connect():
+        pass
+
+
 async def test_sqlite_is_durable_and_checks_foreign_keys(tmp_path: Path) -> None:
     engine = schema.connect(f"sqlite:///{tmp_path}/studios.db")
     async with engine.connect() as connection:
