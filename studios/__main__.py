@@ -10,10 +10,12 @@ from __future__ import annotations
 import sys
 
 try:  # it takes some tenths of a second: long enough for somebody to change their mind
+    import os
     import tempfile
     import traceback
+    from contextlib import suppress
     from importlib import import_module
-    from typing import Any, cast
+    from typing import Any, NoReturn, cast
 
     import click
 
@@ -96,7 +98,16 @@ def cli() -> None:
     """Interactive analysis sessions in the browser."""
 
 
-def main() -> None:
+def main() -> NoReturn:
+    """Do what the command line says, and end the process."""
+    try:
+        _main()
+    except SystemExit as end:
+        _end(end.code if isinstance(end.code, int) else 0)
+    _end(0)
+
+
+def _main() -> None:
     try:
         cli.main(prog_name="studios")
     except KeyboardInterrupt:
@@ -111,6 +122,22 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+
+
+def _end(code: int) -> NoReturn:
+    """End at once. Python would take itself apart first.
+
+    Threads of the library for buckets may just be letting go of what they gave us; one that finds
+    no interpreter any more aborts the process, after a command that did all it was told to.
+    """
+    try:
+        print(end="", flush=True)  # to nowhere, where there is no output
+    except OSError as error:
+        print(f"Error: the output could not be written: {error.strerror}.", file=sys.stderr)
+        code = code or 1
+    with suppress(OSError):
+        print(end="", file=sys.stderr, flush=True)
+    os._exit(code)
 
 
 if __name__ == "__main__":

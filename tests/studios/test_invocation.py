@@ -43,6 +43,31 @@ def test_what_commands_do_not_need_they_do_not_wait_for() -> None:
     assert not set(ran.stdout.split()) & {"checkpoints", "control_plane", "agent", "connect_proxy"}
 
 
+@pytest.mark.parametrize(("argument", "code"), [("--version", 0), ("--nonsense", 2)])
+def test_a_command_is_over_once_all_is_said(argument: str, code: int) -> None:
+    """Whatever threads would do to an interpreter that takes itself apart."""
+    script = (
+        "import atexit, os; atexit.register(os.abort)\nfrom studios.__main__ import main; main()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, argument], capture_output=True, check=False, text=True
+    )
+    assert ran.returncode == code
+    assert "studios" in ran.stdout + ran.stderr
+
+
+def test_output_that_finds_no_room_is_no_success() -> None:
+    script = "import sys; from studios.__main__ import _end; sys.stdout.write('x'); _end(0)"
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (ran.returncode, ran.stderr) == (
+        1,
+        b"Error: the output could not be written: No space left on device.\n",
+    )
+
+
 def test_commands_are_complete_and_the_rest_is_left_alone() -> None:
     sentence = "Stop the `studios up`, or look with `studios view x` in the studios."
     assert as_typed(sentence, program="studios", data_dir=None) == sentence
