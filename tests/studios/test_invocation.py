@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +61,11 @@ def test_output_that_finds_no_room_is_no_success() -> None:
     script = "import sys; from studios.__main__ import _end; sys.stdout.write('x'); _end(0)"
     with Path("/dev/full").open("w") as full:
         ran = subprocess.run(
-            [sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, check=False
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONUNBUFFERED": ""},  # what is written is kept until the end
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
         )
     assert (ran.returncode, ran.stderr) == (
         1,
