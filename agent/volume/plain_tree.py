@@ -7,6 +7,7 @@ ext4 can't become smaller while it is mounted; XFS can give up only what nothing
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from agent.volume import syscalls
 from agent.volume.file_system import refuse_stopped, resize_error, stopped
-from agent.volume.volume import Space
+from agent.volume.volume import NotPermittedError, Space
 
 BLOCK_BYTES = 4096
 LOOP_MAJOR = 7
@@ -38,7 +39,8 @@ class PlainTree:
     def prepare(self, *, image_bytes: int, active: Path, snapshots: Path) -> None:
         target = image_bytes - image_bytes % BLOCK_BYTES
         if self.size_bytes() < target:
-            self.resize(target)
+            with contextlib.suppress(NotPermittedError):  # then it is used as large as it is
+                self.resize(target)
         active.mkdir(exist_ok=True)
 
     def size_bytes(self) -> int:

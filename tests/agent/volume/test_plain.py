@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from agent.volume import image, kinds, syscalls
@@ -157,6 +158,33 @@ async def test_what_can_not_grow_is_as_large_as_it_may_become_at_once(make: Made
     await volume.attach()
     with pytest.raises(NotPermittedError, match="CAP_SYS_RESOURCE"):
         await volume.grow(1)
+    await volume.detach()
+
+
+@pytest.mark.usefixtures("poor")
+@pytest.mark.parametrize("more_bytes", [4096, MB, 2 * MB])
+async def test_an_image_ends_where_its_ext4_does(make: Made, more_bytes: int) -> None:
+    """mkfs leaves out a last group of 128 MB in which there is little but tables."""
+    size_bytes = 384 * MB + more_bytes
+    limits = msgspec.structs.replace(PLAIN_LIMITS, initial_bytes=size_bytes, limit_bytes=size_bytes)
+    volume = make(EXT4, limits=limits)
+    await volume.create()
+    await volume.attach()
+    found = (await volume.measure()).size_bytes
+    assert size_bytes - 2 * MB <= found <= size_bytes
+    assert make.image.stat().st_size == found
+    await volume.detach()
+    make.check(EXT4)
+
+
+@pytest.mark.usefixtures("poor")
+async def test_an_image_with_room_that_ext4_can_not_take_is_used_as_it_is(make: Made) -> None:
+    await make(EXT4).create()
+    before = make.image.stat().st_size
+    os.truncate(make.image, before + 256 * MB)
+    volume = make(EXT4)
+    await volume.attach()
+    assert (await volume.measure()).size_bytes == before
     await volume.detach()
 
 
