@@ -87,7 +87,8 @@ def create(
             os.fchmod(file.fileno(), 0o600)
             file.truncate(size_bytes)
             make_file_system(kind, unfinished, size_bytes)
-            _cut_to_file_system(kind, file.fileno())
+            if not kinds.grows(kind):
+                _cut_to_file_system(kind, file.fileno())
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(unfinished, image)
@@ -206,7 +207,7 @@ def make_file_system(
 
 
 def _cut_to_file_system(kind: FileSystem, fd: int) -> None:
-    """Have the image end where its file system does: a longer one is an interrupted growth.
+    """Have the image of what can't grow end where it does: in a longer one it could.
 
     ext4 leaves out the last of its groups, of 128 MB, if little more than their tables fits in.
     """
