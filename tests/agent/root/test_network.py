@@ -99,7 +99,8 @@ def machine() -> Iterator[list[str]]:
         script = (
             "ip link set lo up && "
             f"ip address add {METADATA}/32 dev lo && ip address add {PUBLIC}/32 dev lo && "
-            f"ip address add 168.63.129.16/32 dev lo && ip address add {METADATA_6}/128 dev lo nodad"
+            "ip address add 168.63.129.16/32 dev lo && "
+            f"ip address add {METADATA_6}/128 dev lo nodad"
         )
         subprocess.run([*enter, "sh", "-c", script], check=True)
         server = subprocess.Popen(
