@@ -57,13 +57,14 @@ class Uploads:
         """Hand an object in, when there is room. Raises what an earlier one failed with."""
         self._places.acquire()
         try:
-            self.check()
+            with self._lock:  # who stops finds it, or it finds that it was stopped
+                self.check()
+                sent = self._storage.put_new(key, data)
+                future = asyncio.run_coroutine_threadsafe(sent, self._loop)
+                self._under_way.add(future)
         except BaseException:
             self._places.release()
             raise
-        future = asyncio.run_coroutine_threadsafe(self._storage.put_new(key, data), self._loop)
-        with self._lock:
-            self._under_way.add(future)
         future.add_done_callback(self._done)
 
     def check(self) -> None:
@@ -83,8 +84,8 @@ class Uploads:
 
     def stop(self) -> None:
         """Cancel what is under way; who hands something in from now on is told. Idempotent."""
-        self._stopped = True
         with self._lock:
+            self._stopped = True
             under_way = list(self._under_way)
         for future in under_way:
             future.cancel()

@@ -63,16 +63,16 @@ async def test_it_gives_way_to_people_who_work_and_not_before(tmp_path: Path, fo
         await begun(saver)
         pid = saver.pid
         assert pid is not None
-        own = os.getpriority(os.PRIO_PROCESS, 0)
+        own, group = os.getpriority(os.PRIO_PROCESS, 0), _group(pid)
         saved = await saver.write(folder, changes=None)
         assert _places(pid) == {(10, "best-effort: prio 7")}
-        assert _group(pid) == _group(os.getpid()).replace("nice 0", "nice 10")
+        assert _group(pid) == group.replace("nice 0", "nice 10")
         await saver.rest()
         await saver.restore(saved, tmp_path / "restored", over=[])
         await saver.write(folder, changes=[], final=True)
         assert saver.pid is not None
         assert _places(saver.pid) == {(own, _ionice(os.getpid()))}
-        assert _group(saver.pid) == _group(os.getpid())
+        assert _group(saver.pid) == group
 
 
 def _places(pid: int) -> set[tuple[int, str]]:
@@ -82,7 +82,7 @@ def _places(pid: int) -> set[tuple[int, str]]:
 
 
 def _group(pid: int) -> str:
-    """Return the place of its group of processes, or nothing on a kernel that makes none."""
+    """Return the place of its group of processes; nothing if none was made for its session."""
     group = Path(f"/proc/{pid}/autogroup")
     return group.read_text().partition(" ")[2] if group.exists() else ""
 

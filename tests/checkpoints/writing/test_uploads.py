@@ -1,17 +1,22 @@
-"""As many packs are under way as were said, and no more."""
+"""As many packs are under way as were said, and no more; when all is given up, none is."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from typing import TYPE_CHECKING, cast
+
+import pytest
 
 from checkpoints.format.codec import Codec
 from checkpoints.format.ids import chunk_id
 from checkpoints.format.pack import PACK_BYTES_FULL, PackKind
-from checkpoints.writing.pack_writer import UPLOADS_MAX, PackWriter, Uploads
+from checkpoints.writing.pack_writer import UPLOADS_MAX, PackWriter, StoppedError, Uploads
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from checkpoints.storage.storage import Storage
 
 
@@ -54,3 +59,27 @@ async def test_packs_are_sent_beside_each_other_and_a_few_at_a_time() -> None:
         assert len(packs.closed) <= UPLOADS_MAX + 1  # the last one waits
         store.goes_on.set()
     assert store.stored == count
+
+
+async def test_what_is_handed_in_at_the_instant_of_a_stop_is_stopped_too() -> None:
+    """Or the writer would wait for a store that never answers, and whoever gave up for both."""
+
+    class Stopping(HeldUp):
+        """Is stopped while it is handed something."""
+
+        def put_new(self, key: str, data: bytes) -> Coroutine[None, None, None]:
+            stopping.start()
+            stopping.join(0.2)  # either it has happened by then, or it waits
+            return super().put_new(key, data)
+
+    uploads = Uploads(cast("Storage", Stopping()))
+    stopping = threading.Thread(target=uploads.stop)
+
+    def write() -> None:
+        uploads.send("key", b"data")
+        uploads.drain()
+
+    async with asyncio.timeout(60):
+        with pytest.raises(StoppedError):
+            await asyncio.to_thread(write)
+    await asyncio.to_thread(stopping.join)
