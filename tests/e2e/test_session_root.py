@@ -22,9 +22,9 @@ WORK_DIR = f"s3://{BUCKET}/labs"
 
 INSTALL = """
 set -e
-apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends at sudo iputils-ping \
-    >install.log 2>&1 </dev/null
+apt-get update -qq -o Acquire::Retries=3
+DEBIAN_FRONTEND=noninteractive apt-get install -qq -o Acquire::Retries=3 \
+    --no-install-recommends at sudo iputils-ping >install.log 2>&1 </dev/null
 test -u /usr/bin/at
 getent passwd daemon
 sudo -n true
@@ -32,7 +32,7 @@ su nobody -s /bin/sh -c 'test "$(id -un)" = nobody'
 ping -c 1 -W 5 127.0.0.1 >/dev/null
 python3 -m venv /opt/own
 /opt/own/bin/pip install --quiet --disable-pip-version-check six
-setsid sh -c 'while :; do date >/root/alive; sleep 0.1; done' >/dev/null 2>&1 </dev/null &
+setsid sh -c 'while :; do date >>/root/alive; sleep 0.1; done' >/dev/null 2>&1 </dev/null &
 rm /etc/issue
 echo changed >>/etc/hostname-of-mine
 """
