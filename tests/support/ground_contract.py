@@ -180,6 +180,14 @@ async def end_all_kills_a_daemon_that_ignores_it(stand: Stand) -> None:
 
 
 @made
+async def end_all_returns_when_ports_are_free_again(stand: Stand) -> None:
+    """The kernel takes a process's memory away first, which takes a while of so much."""
+    await stand.serve(DAEMON + "held = b'x' * 500_000_000\n" + SERVE)
+    assert await stand.ground.end_all(0)
+    assert not await stand.listens()
+
+
+@made
 async def end_all_wakes_what_was_stopped(stand: Stand) -> None:
     program = await stand.shell(
         "trap 'exit 6' TERM HUP; echo ready; kill -STOP $$; sleep 600 & wait"

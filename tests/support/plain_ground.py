@@ -1,7 +1,8 @@
 """A ground of plain processes on this machine, for tests of what stands on one.
 
 Nothing is confined. What its programs start is found again by a variable in their environment, in
-whatever group, session or part of the process tree they hide. It keeps the promises of
+whatever group, session or part of the process tree they hide; once found, it is known until it has
+ended: the kernel takes its environment away first, its ports later. It keeps the promises of
 `agent.parts.Ground` (`tests/agent/test_ground.py` shows it) and of `OwnGround`, except where a test
 wants one broken.
 """
@@ -117,6 +118,7 @@ class PlainGround:
         """What each `end_all` was given, seconds."""
         self._mark = f"{_MARK}={secrets.token_hex(8)}"
         self._programs: list[PlainProgram] = []
+        self._found: set[psutil.Process] = set()
         self._working_directory = working_directory
         self._output_fd: int | None = None
         self._lost = asyncio.Event()
@@ -155,7 +157,12 @@ class PlainGround:
         environment. What they start is missed then: who waits for its end looks `_LOOKS` times.
         """
         own = {program.pid for program in self._programs if program.is_living}
-        return [pid for pid in psutil.pids() if pid in own or self._has(pid)]
+        for pid in psutil.pids():
+            if pid in own or self._has(pid):
+                with suppress(psutil.NoSuchProcess):
+                    self._found.add(psutil.Process(pid))
+        self._found = {process for process in self._found if _lives(process)}
+        return [process.pid for process in self._found]
 
     async def clean_up(self) -> None:
         """End all, whatever the knobs say."""
@@ -329,6 +336,14 @@ class PlainGround:
                 return self._mark.encode() in file.read().split(b"\0")
         except OSError:  # it has ended
             return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Tell if a process holds anything yet: one that waits to be reaped doesn't."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _take_terminal() -> None:
