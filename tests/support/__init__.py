@@ -24,6 +24,7 @@ The agent:
 - `agent_rig`           an agent with its surroundings
 - `daemon_rig`          a daemon in the test's own process
 - `plain_ground`        plain processes for what stands on a session's ground
+- `marked`              those of one ground, found wherever they hide
 - `ground_contract`     what every ground promises
 - `enter_contract`      what it promises to programs that come from outside
 - `ground_stand`        where that is tried

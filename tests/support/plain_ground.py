@@ -1,10 +1,8 @@
 """A ground of plain processes on this machine, for tests of what stands on one.
 
-Nothing is confined. What its programs start is found again by a variable in their environment, in
-whatever group, session or part of the process tree they hide; once found, it is known until it has
-ended: the kernel takes its environment away first, its ports later. It keeps the promises of
-`agent.parts.Ground` (`tests/agent/test_ground.py` shows it) and of `OwnGround`, except where a test
-wants one broken.
+Nothing is confined. What its programs start is found again by a variable in their environment, see
+`marked`. It keeps the promises of `agent.parts.Ground` (`tests/agent/test_ground.py` shows it) and
+of `OwnGround`, except where a test wants one broken.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import secrets
 import signal
 import subprocess
 import termios
@@ -20,10 +17,9 @@ import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-import psutil
-
 from agent.parts import CannotStartError, GroundFailedError, GroundStatus
 from common.http1.lane import TcpAddress
+from tests.support.marked import Marked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -37,7 +33,6 @@ if TYPE_CHECKING:
 
 KILL_SECONDS_MAX = 10.0
 LOST = "The session's first process has ended: it was killed."
-_MARK = "STUDIOS_TEST_GROUND"
 _POLITE = (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)
 _POLL_SECONDS = 0.01
 _LOOKS = 2  # a process in the middle of an exec shows no environment
@@ -116,9 +111,8 @@ class PlainGround:
         """When somebody wanted its files saved."""
         self.graces: list[float] = []
         """What each `end_all` was given, seconds."""
-        self._mark = f"{_MARK}={secrets.token_hex(8)}"
+        self._marked = Marked()
         self._programs: list[PlainProgram] = []
-        self._found: set[psutil.Process] = set()
         self._working_directory = working_directory
         self._output_fd: int | None = None
         self._lost = asyncio.Event()
@@ -156,13 +150,7 @@ class PlainGround:
         Its own programs are known, also in the middle of an exec, in which a process shows no
         environment. What they start is missed then: who waits for its end looks `_LOOKS` times.
         """
-        own = {program.pid for program in self._programs if program.is_living}
-        for pid in psutil.pids():
-            if pid in own or self._has(pid):
-                with suppress(psutil.NoSuchProcess):
-                    self._found.add(psutil.Process(pid))
-        self._found = {process for process in self._found if _lives(process)}
-        return [process.pid for process in self._found]
+        return self._marked.living({program.pid for program in self._programs if program.is_living})
 
     async def clean_up(self) -> None:
         """End all, whatever the knobs say."""
@@ -289,11 +277,10 @@ class PlainGround:
         first: Callable[[], None] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Through `env`, which says that there is no such program, and ends with 127."""
-        name, value = self._mark.split("=")
         try:
             process = subprocess.Popen(
                 ["/usr/bin/env", "--", *arguments],
-                env={**environment, name: value},
+                env={**environment, **self._marked.variable},
                 cwd=working_directory,
                 stdin=streams[0],
                 stdout=streams[1],
@@ -329,21 +316,6 @@ class PlainGround:
             for number in numbers:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
-
-    def _has(self, pid: int) -> bool:
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                return self._mark.encode() in file.read().split(b"\0")
-        except OSError:  # it has ended
-            return False
-
-
-def _lives(process: psutil.Process) -> bool:
-    """Tell if a process holds anything yet: one that waits to be reaped doesn't."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _take_terminal() -> None:
