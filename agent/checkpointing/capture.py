@@ -133,13 +133,18 @@ class VolumeCapture:
 
     async def _write(self, found: Found, *, final: bool) -> Saved:
         self._moved_at = self._clock.monotonic()
+        live = self._active / UPPER
         try:
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(
                     self._watch(was_full=self._is_full()), name="watch-capture"
                 )
                 saved = await self._saver.write(
-                    found.folder, changes=found.changes, final=final, progress=self._moved
+                    found.folder,
+                    originals=live if found.folder != live else None,
+                    changes=found.changes,
+                    final=final,
+                    progress=self._moved,
                 )
                 watch.cancel()
         except BaseExceptionGroup as errors:

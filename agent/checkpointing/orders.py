@@ -76,6 +76,7 @@ class Write(_Message, frozen=True, kw_only=True):
     """See `Saver.write`. The appendix has the changes, if they are known."""
 
     folder: str
+    originals: str | None
     has_changes: bool
     since_generation: int
     """What is not older than this generation lacks nothing but these changes."""

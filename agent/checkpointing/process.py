@@ -103,6 +103,7 @@ class SaverProcess:
         self,
         folder: Path,
         *,
+        originals: Path | None = None,
         changes: Sequence[bytes] | None,
         final: bool = False,
         progress: Callable[[SaveProgress], None] = lambda _: None,
@@ -113,6 +114,7 @@ class SaverProcess:
             await self._reopen()
             order = Write(
                 folder=str(folder),
+                originals=None if originals is None else str(originals),
                 has_changes=changes is not None,
                 since_generation=self._since,
                 final=final,

@@ -51,6 +51,7 @@ class Saver(Protocol):
         self,
         folder: Path,
         *,
+        originals: Path | None = None,
         changes: Sequence[bytes] | None,
         final: bool = False,
         progress: Callable[[SaveProgress], None] = ...,
@@ -59,8 +60,9 @@ class Saver(Protocol):
 
         `changes` are the paths of everything touched since the last `Saved` that `open` or `write`
         has returned was captured; None compares all. If what is stored turns out to be older than
-        that, all is compared, too. Raises SupersededError, ParentGoneError, DamagedCheckpointError,
-        SaveRefusedError.
+        that, all is compared, too. `originals` is the live folder that `folder` is a snapshot of,
+        if it is one: what is in memory is read there. Raises SupersededError, ParentGoneError,
+        DamagedCheckpointError, SaveRefusedError.
         """
         ...
 

@@ -11,6 +11,7 @@ What is read:
 - `compared`    found by all metadata
 - `listed`      found by a list of changed paths
 - `chunking`    a file's content, cut into chunks
+- `originals`   of a snapshot's file, read where memory has it: in the live one
 - `batch`       entries and chunks of some of what was seen
 - `contents`    and of all of it, with several threads
 - `memory`      what is freed meanwhile is kept for what comes next

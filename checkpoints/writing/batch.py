@@ -20,7 +20,8 @@ from checkpoints.format.ids import ChunkId, chunk_id
 from checkpoints.tree.entry import INLINE_BYTES_MAX, Entry, Extents, Inline, Kind, deletion
 from checkpoints.tree.extents import Extent
 from checkpoints.tree.keys import name_of, path_of
-from checkpoints.writing.chunking import cut, read_fully, stretches
+from checkpoints.writing.chunking import cut, stretches
+from checkpoints.writing.originals import beside, reading
 from checkpoints.writing.scan import Seen, described, entry_of
 from checkpoints.writing.volume import GONE, attributes_of_file, open_file
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
     from checkpoints.format.parameters import Parameters
     from checkpoints.tree.keys import Key
+    from checkpoints.writing.chunking import Read
     from checkpoints.writing.dedupe import Known
+    from checkpoints.writing.originals import Originals
     from checkpoints.writing.volume import Volume
 
 LARGE_FILE_BYTES = 4 * 1024 * 1024
@@ -65,12 +68,19 @@ class Describer:
     """Describes what is in a volume. Threads share it."""
 
     def __init__(
-        self, volume: Volume, parameters: Parameters, known: Known, *, has_base: bool
+        self,
+        volume: Volume,
+        parameters: Parameters,
+        known: Known,
+        *,
+        has_base: bool,
+        originals: Originals | None = None,
     ) -> None:
         self._volume = volume
         self._number = volume.number
         self._parameters = parameters
         self._known = known
+        self._originals = originals
         self.in_its_place = deletion(volume.number) if has_base else None
         """What a name has that vanished. Where the volume lies over something, it mostly is a
         deletion now; if it isn't, the next capture sees that: a name of the volume's that isn't
@@ -87,10 +97,10 @@ class Describer:
         """Return the same of files that aren't in memory: all are asked for before one is read."""
         for folder, inside in _by_folder(items):
             with contextlib.suppress(OSError):  # reading them tells
-                with self._volume.folder(folder) as fd:
+                with self._volume.folder(folder) as fd, beside(self._originals, folder) as live_fd:
                     for key, item in inside:
                         if isinstance(item, Seen) and stat.S_ISREG(item.status.st_mode):
-                            _ask_for(name_of(key), fd)
+                            _ask_for(name_of(key), fd if live_fd is None else live_fd)
         return self.work(items)
 
     def _work_in_folder(self, folder: bytes, items: list[Item], batch: Batch) -> None:
@@ -98,10 +108,11 @@ class Describer:
         done = len(batch.entries)
         if any(isinstance(item, Seen) for _, item in items):
             try:
-                with self._volume.folder(folder) as fd:
+                with self._volume.folder(folder) as fd, beside(self._originals, folder) as live_fd:
                     for key, item in items:
-                        entry = self._entry(item, fd, batch) if isinstance(item, Seen) else item
-                        batch.entries.append((key, entry))
+                        if isinstance(item, Seen):
+                            item = self._entry(item, fd, live_fd, batch)
+                        batch.entries.append((key, item))
             except OSError as error:
                 if error.errno not in GONE:
                     raise
@@ -109,9 +120,9 @@ class Describer:
             entry = self._gone(key, batch) if isinstance(item, Seen) else item
             batch.entries.append((key, entry))
 
-    def _entry(self, seen: Seen, folder_fd: int, batch: Batch) -> Entry | None:
+    def _entry(self, seen: Seen, folder_fd: int, live_fd: int | None, batch: Batch) -> Entry | None:
         if stat.S_ISREG(seen.status.st_mode):
-            entry = self._file(seen, folder_fd, batch)
+            entry = self._file(seen, folder_fd, live_fd, batch)
         else:
             entry = entry_of(seen, folder_fd, self._number)
         return self._gone(seen.key, batch) if entry is None else entry
@@ -120,7 +131,7 @@ class Describer:
         batch.vanished.append(key)
         return self.in_its_place
 
-    def _file(self, seen: Seen, folder_fd: int, batch: Batch) -> Entry | None:
+    def _file(self, seen: Seen, folder_fd: int, live_fd: int | None, batch: Batch) -> Entry | None:
         name = seen.key.partition(b"\0")[2]
         bytes_max = max(seen.status.st_size, LARGE_FILE_BYTES)
         entry: Entry | None = None
@@ -136,7 +147,8 @@ class Describer:
                 if not stat.S_ISREG(before.st_mode):
                     return None
                 size = min(before.st_size, bytes_max)  # it may have become very long meanwhile
-                entry = self._read(fd, before, size, seen.key, batch)
+                with reading(self._originals, name, live_fd, fd, before) as read:
+                    entry = self._read(fd, read, before, size, seen.key, batch)
                 if before.st_size <= bytes_max and is_same(before, os.fstat(fd)):
                     return entry
             finally:
@@ -144,10 +156,12 @@ class Describer:
         batch.torn.append(path_of(seen.key))
         return entry
 
-    def _read(self, fd: int, status: os.stat_result, size: int, key: Key, batch: Batch) -> Entry:
+    def _read(
+        self, fd: int, read: Read, status: os.stat_result, size: int, key: Key, batch: Batch
+    ) -> Entry:
         attributes = attributes_of_file(fd, key)
         if size <= INLINE_BYTES_MAX:
-            data = read_fully(fd, 0, size)
+            data = read(0, size)
             batch.file_bytes += len(data)
             return described(Kind.FILE, status, attributes, Inline(data=data), self._number)
         extents: list[Extent] = []
@@ -155,7 +169,7 @@ class Describer:
             if not has_data:
                 extents.append(Extent(None, length))
                 continue
-            for raw in cut(fd, start, length, self._parameters):
+            for raw in cut(read, start, length, self._parameters):
                 extent, stored = self.encoded(raw)
                 extents.append(extent)
                 if stored is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from checkpoints.writing.contents import Contents
 from checkpoints.writing.difference import Differences, changes, settled
 from checkpoints.writing.listed import PATHS_MAX, listed
 from checkpoints.writing.memory import kept
+from checkpoints.writing.originals import Originals
 from checkpoints.writing.overlaid import overlaid
 from checkpoints.writing.pack_writer import PackWriter
 from checkpoints.writing.volume import Volume
@@ -90,6 +92,8 @@ class Source:
     """What changed since, or None to find out."""
     ahead: Ahead | None = None
     """Reads `before`."""
+    originals: Path | None = None
+    """The live folder, if the folder is a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,30 +162,33 @@ class Capture:
             return self._run()
 
     def _run(self) -> Captured:
-        volume = Volume(self._source.folder, self._source.volume)
-        processors = len(os.sched_getaffinity(0))
-        threads = ThreadPoolExecutor(
-            min(processors + THREADS_SPARE, THREADS_MAX), thread_name_prefix="checkpoint-read"
-        )
-        try:
+        source = self._source
+        with ExitStack() as stack:
+            volume = stack.enter_context(closing(Volume(source.folder, source.volume)))
+            originals = None
+            if source.originals is not None:
+                originals = stack.enter_context(closing(Originals(source.originals)))
+            processors = len(os.sched_getaffinity(0))
+            threads = ThreadPoolExecutor(
+                min(processors + THREADS_SPARE, THREADS_MAX), thread_name_prefix="checkpoint-read"
+            )
+            stack.callback(threads.shutdown, cancel_futures=True)
+            if source.ahead is not None:
+                stack.callback(source.ahead.close)
             contents = Contents(
                 volume,
                 self._parameters,
                 self._known,
                 self._data,
                 threads,
-                has_base=self._source.base is not None,
+                has_base=source.base is not None,
+                originals=originals,
             )
             root = self._tree(volume, contents)
             for packs in (self._data, self._meta):
                 packs.close()
             self._uploads.drain()
             self._report(contents)
-        finally:
-            if self._source.ahead is not None:
-                self._source.ahead.close()
-            threads.shutdown(cancel_futures=True)
-            volume.close()
         for path in contents.torn:
             _log.warning("checkpoint_file_torn", path=repr(path))
         data, meta = self._data, self._meta

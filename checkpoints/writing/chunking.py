@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyfastcdc import FastCDC
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from checkpoints.format.parameters import Parameters
+
+Read = Callable[[int, int], bytes]
+"""Returns what a file has from an offset on, so many bytes; fewer only at its end."""
 
 _WINDOW_FACTOR = 2
 """A window has this many times the longest chunk. Its last chunk is read once more, as it may go on
@@ -54,20 +58,22 @@ def stretches(fd: int, size_bytes: int, stored_blocks: int) -> Iterator[tuple[in
         yield data, at - data, True
 
 
-def cut(fd: int, start: int, length: int, parameters: Parameters) -> Iterator[bytes | memoryview]:
+def cut(
+    read: Read, start: int, length: int, parameters: Parameters
+) -> Iterator[bytes | memoryview]:
     """Yield the chunks of a stretch, each valid for as long as it is kept.
 
     Fewer bytes than `length` come if the file became shorter.
     """
     if length <= parameters.small_file_bytes_max:
-        if data := read_fully(fd, start, length):
+        if data := read(start, length):
             yield data
         return
     longest = parameters.chunk_bytes_max
     at, end = start, start + length
     while at < end:
         wanted = min(end - at, _WINDOW_FACTOR * longest)
-        window = memoryview(read_fully(fd, at, wanted))
+        window = memoryview(read(at, wanted))
         if len(window) < wanted:
             end = at + len(window)
         used = 0

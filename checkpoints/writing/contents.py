@@ -33,6 +33,7 @@ from checkpoints.writing.batch import (
     is_same,
 )
 from checkpoints.writing.chunking import cut, stretches
+from checkpoints.writing.originals import beside, reading
 from checkpoints.writing.scan import Seen, described
 from checkpoints.writing.volume import GONE, attributes_of_file, open_file
 
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
 
     from checkpoints.format.parameters import Parameters
     from checkpoints.tree.keys import Key
+    from checkpoints.writing.chunking import Read
     from checkpoints.writing.dedupe import Known
+    from checkpoints.writing.originals import Originals
     from checkpoints.writing.pack_writer import PackWriter
     from checkpoints.writing.volume import Volume
 
@@ -91,6 +94,7 @@ class Contents:
         threads: ThreadPoolExecutor,
         *,
         has_base: bool = False,
+        originals: Originals | None = None,
     ) -> None:
         self.vanished: set[Key] = set()
         """What was gone when it was looked into: it has an entry only if it may hide something."""
@@ -102,7 +106,10 @@ class Contents:
         self._volume = volume
         self._number = volume.number
         self._parameters = parameters
-        self._describer = Describer(volume, parameters, known, has_base=has_base)
+        self._originals = originals
+        self._describer = Describer(
+            volume, parameters, known, has_base=has_base, originals=originals
+        )
         self._packs = packs
         self._threads = threads
         self._waiting: deque[tuple[int, Future[Batch] | _Piece | _LargeFile]] = deque()
@@ -210,7 +217,11 @@ class Contents:
                 if not stat.S_ISREG(before.st_mode):
                     break
                 attributes = attributes_of_file(fd, key)
-                yield from self._read_pieces(fd, before, file)
+                with (
+                    beside(self._originals, folder) as live_fd,
+                    reading(self._originals, name, live_fd, fd, before) as read,
+                ):
+                    yield from self._read_pieces(fd, read, before, file)
                 file.entry = described(Kind.FILE, before, attributes, None, self._number)
                 if is_same(before, os.fstat(fd)):
                     break
@@ -221,12 +232,14 @@ class Contents:
         self._waiting.append((0, file))
         yield
 
-    def _read_pieces(self, fd: int, status: os.stat_result, file: _LargeFile) -> Iterator[None]:
+    def _read_pieces(
+        self, fd: int, read: Read, status: os.stat_result, file: _LargeFile
+    ) -> Iterator[None]:
         for start, length, has_data in stretches(fd, status.st_size, status.st_blocks):
             if not has_data:
                 self._waiting.append((0, _Piece(file, _done((Extent(None, length), None)))))
                 continue
-            for raw in cut(fd, start, length, self._parameters):
+            for raw in cut(read, start, length, self._parameters):
                 self._in_flight_bytes += len(raw)
                 work = self._threads.submit(self._describer.encoded, raw)
                 self._waiting.append((len(raw), _Piece(file, work)))

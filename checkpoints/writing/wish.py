@@ -28,6 +28,7 @@ class Wish:
     """What a write is to do."""
 
     folder: Path
+    originals: Path | None
     changed: Sequence[bytes] | None
     progress: Callable[[Progress], None] | None
     final: bool

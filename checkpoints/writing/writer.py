@@ -150,6 +150,7 @@ class Writer:
         self,
         folder: Path,
         *,
+        originals: Path | None = None,
         changes: Iterable[bytes] | None = None,
         progress: Callable[[Progress], None] | None = None,
         final: bool = False,
@@ -158,9 +159,10 @@ class Writer:
         """Commit what `folder`, the run's volume, shows over its base, as the next generation.
 
         `changes` are the paths of all whose inode was touched since `previous` was captured (see
-        `listed`); without, all metadata are compared. Raises FencedError, ParentGoneError,
-        RefusedError, StorageError, DamagedError, OSError; then nothing was committed, unless the
-        store lost an answer: the next write finds that out.
+        `listed`); without, all metadata are compared. `originals` is the live folder that `folder`
+        is a snapshot of, if it is one. Raises FencedError, ParentGoneError, RefusedError,
+        StorageError, DamagedError, OSError; then nothing was committed, unless the store lost an
+        answer: the next write finds that out.
         """
         if self._fenced:
             raise FencedError(self._fenced)
@@ -170,8 +172,8 @@ class Writer:
         try:
             return await self._try(
                 Wish(
-                    folder=folder, changed=changed, progress=progress,
-                    final=final, prefetch=tuple(prefetch),
+                    folder=folder, originals=originals, changed=changed,
+                    progress=progress, final=final, prefetch=tuple(prefetch),
                 )
             )  # fmt: skip
         except FencedError as error:
@@ -305,17 +307,19 @@ class Writer:
         def tree(field: TreeField | None) -> Tree | None:
             return Tree(field.root_id, ahead.fetch, repository.nodes) if field else None
 
-        base = tree(self._base)
+        everything = Source(
+            wish.folder, None, tree(self._base), self._volume, originals=wish.originals
+        )
         if not is_trusted:
-            return Source(wish.folder, None, base, self._volume), Known()
+            return everything, Known()
         if self._others is None and wish.changed != ():
             self._others = await index_of_others(repository, self._checkpoint_id, banned=banned)
         known = Known(own.all, moved=moved, others=self._others, banned=banned | own.forgotten)
         if previous is None or wish.hurt:
-            return Source(wish.folder, None, base, self._volume), known
+            return everything, known
         before, since = tree(previous.tree), previous.created_at
         changed = None if previous.too_long else wish.changed  # all that are too long are counted
-        source = Source(wish.folder, before, base, self._volume, since, changed, ahead)
+        source = replace(everything, before=before, since=since, changed=changed, ahead=ahead)
         return source, known
 
     async def _capture(

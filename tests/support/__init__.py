@@ -71,6 +71,7 @@ The checkpoint store:
 - `long_paths`          folders in each other, down to where no path leads
 - `restless_folder`     a folder in which anything may happen, drawn by hypothesis
 - `file_operations`     what programs do to files that Python has no function for
+- `original_files`      files that a snapshot is made of, and what becomes of them
 - `whole_facts`         all that the kernel says of a folder, before and after
 - `volume_line`         one snapshot of a volume after another, compared
 - `checkpoint_model`    processes that share a store, who goes on when, and how time passes

@@ -103,6 +103,8 @@ class FakeSaver:
         """Names that each write leaves out."""
         self.calls: list[str] = []
         """That were begun, in their order."""
+        self.originals: list[Path | None] = []
+        """What each write was given."""
         self.rests = 0
 
     async def seal(self, checkpoint_id: str, run_number: int) -> Saved | None:
@@ -145,12 +147,14 @@ class FakeSaver:
         self,
         folder: Path,
         *,
+        originals: Path | None = None,
         changes: Sequence[bytes] | None,
         final: bool = False,
         progress: Callable[[SaveProgress], None] = lambda _: None,
     ) -> Saved:
         async with self._turn:
             assert self._opened is not None, "a checkpoint is opened before it is written"
+            self.originals.append(originals)
             told = SaveProgress(entries=1, read_bytes=1, stored_bytes=1)
             await self._begin("write", lambda: progress(told))
             checkpoint_id, run_number, image = self._opened

@@ -155,7 +155,7 @@ class Rounds:
         return listed
 
     async def _write(self, folder: Path, listed: tuple[bytes, ...] | None) -> None:
-        first = await self._by_list.write(folder, changes=listed)
+        first = await self._by_list.write(folder, originals=self._volume.upper, changes=listed)
         second = await self._by_comparing.write(folder)
         self._anew.previous = None  # it writes without looking at what was before
         third = await self._anew.write(folder)

@@ -139,6 +139,7 @@ class Service:
                     order.folder,
                     changes,
                     order.since_generation,
+                    originals=order.originals,
                     final=order.final,
                     say=self._say_sometimes,
                 )

@@ -100,6 +100,7 @@ class Work:
         changes: Sequence[bytes] | None,
         since_generation: int,
         *,
+        originals: str | None = None,
         final: bool,
         say: Callable[[Underway], None],
     ) -> Saved:
@@ -123,7 +124,11 @@ class Work:
         self._on_arrival = lambda: say(SaveUnderway(progress=last))
         try:
             record = await writer.write(
-                Path(folder), changes=changes, progress=progress, final=final
+                Path(folder),
+                originals=None if originals is None else Path(originals),
+                changes=changes,
+                progress=progress,
+                final=final,
             )
         finally:
             self._on_arrival = _nothing

@@ -54,6 +54,13 @@ async def test_it_commits_the_snapshot_drops_it_and_sweeps_when_told(
     assert volume.snapshots.reclaims == 1, "nothing was committed since"
 
 
+async def test_the_saver_is_told_what_the_snapshot_is_a_copy_of(volume: CapturedVolume) -> None:
+    await volume.capture().take(None, final=False)
+    volume.snapshots.failure = VolumeError("It is read-only")
+    await volume.capture().take(None, final=True)
+    assert volume.saver.originals == [volume.upper, None]
+
+
 async def test_what_is_written_meanwhile_is_not_in_it(volume: CapturedVolume) -> None:
     taking = await under_way(volume)
     volume.touch("2")

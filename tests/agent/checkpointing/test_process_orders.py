@@ -41,7 +41,7 @@ ORDERS: list[Order] = [
     orders.Seal(checkpoint_id="c", run_number=1),
     orders.Newest(checkpoint_id="c", before=None),
     orders.Open(checkpoint_id="c", run_number=1, image="i", parent=SAVED),
-    orders.Write(folder="/f", has_changes=True, since_generation=2, final=False),
+    orders.Write(folder="/f", originals="/o", has_changes=True, since_generation=2, final=False),
     orders.Sweep(),
     orders.Restore(saved=SAVED, folder="/f", over=("/a", "/b")),
     orders.Cancel(),

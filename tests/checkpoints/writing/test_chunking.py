@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from pyfastcdc import FastCDC
 
 from checkpoints.format.parameters import Parameters
-from checkpoints.writing.chunking import cut
+from checkpoints.writing.chunking import cut, read_fully
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,8 @@ def test_a_file_that_is_read_in_windows_is_cut_as_one_in_memory(
     file = tmp_path / "file"
     file.write_bytes(content)
     with file.open("rb") as opened:
-        pieces = [bytes(piece) for piece in cut(opened.fileno(), 0, len(content), PARAMETERS)]
+        read = partial(read_fully, opened.fileno())
+        pieces = [bytes(piece) for piece in cut(read, 0, len(content), PARAMETERS)]
     whole = FastCDC(
         PARAMETERS.chunk_bytes_average,
         min_size=PARAMETERS.chunk_bytes_min,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from checkpoints.writing import batch, chunking
+from checkpoints.writing import batch, originals
 from checkpoints.writing.batch import TRIES_MAX
 from checkpoints.writing.chunking import read_fully, stretches
 from checkpoints.writing.volume import open_file
@@ -77,8 +77,7 @@ def _reads(
 ) -> _Reads:
     """Have writers read by them."""
     reads = _Reads(path, change, times)
-    patch.setattr(chunking, "read_fully", reads.read_fully)
-    patch.setattr(batch, "read_fully", reads.read_fully)
+    patch.setattr(originals, "read_fully", reads.read_fully)
     return reads
 
 
@@ -128,7 +127,7 @@ async def test_an_unchanged_file_is_read_once(
     for number in range(20):
         (tmp_path / f"file{number}").write_bytes(random.Random(number).randbytes(1000))
     reads = _Reads(tmp_path, lambda _: None, 1000)
-    monkeypatch.setattr(chunking, "read_fully", reads.read_fully)
+    monkeypatch.setattr(originals, "read_fully", reads.read_fully)
     await (await writer(await repository())).write(tmp_path)
     assert reads.done == 20
 
