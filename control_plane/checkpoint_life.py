@@ -33,6 +33,9 @@ DATE_NEWS_SECONDS = 30.0
 """That its files are safe as of a little later, and nothing else, is not written for less: agents
 report every 10 s, and what is shown of a running session is of its report."""
 
+FILE_BYTES_MAX = 2**63 - 1
+"""What a database's number holds. Files with nothing in them may be longer together."""
+
 _STATES = {
     CheckpointPhase.EMPTY: CheckpointState.EMPTY,
     CheckpointPhase.INTERIM: CheckpointState.INTERIM,
@@ -54,7 +57,7 @@ def advanced(checkpoint: Checkpoint, status: CheckpointStatus, now: datetime) ->
         generation=status.generation,
         date_saved=max(saved, known) if saved is not None and known is not None else saved or known,
         entries=max(status.entries, 0),
-        file_bytes=max(status.file_bytes, 0),
+        file_bytes=min(max(status.file_bytes, 0), FILE_BYTES_MAX),
         stored_bytes=max(status.stored_bytes, 0),
         image=status.image or checkpoint.image,
         message=status.message,

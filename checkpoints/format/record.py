@@ -60,7 +60,7 @@ class TreeField(_Wire, frozen=True, kw_only=True):
     root_bytes: int
     entries: int
     bytes: int
-    """Sum of the sizes of all files."""
+    """Sum of the sizes of all files, modulo 2^64."""
 
     @property
     def root_id(self) -> ChunkId:

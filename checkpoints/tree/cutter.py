@@ -26,6 +26,7 @@ from zlib import crc32
 from checkpoints.tree.entry import ENTRY_BYTES_MAX
 from checkpoints.tree.node import (
     CHILD_BYTES_MAX,
+    FILE_BYTES_MODULUS,
     HEADER_BYTES,
     NODE_BYTES_MAX,
     NODE_BYTES_MIN,
@@ -230,7 +231,7 @@ class Cutter:
                 chunk_id=self._put(raw),
                 raw_bytes=len(raw),
                 entries=self._entries - rest[0],
-                file_bytes=self._file_bytes - rest[1],
+                file_bytes=(self._file_bytes - rest[1]) % FILE_BYTES_MODULUS,
             )
         self._entries, self._file_bytes = rest
         self._open()

@@ -47,6 +47,8 @@ _MAGIC = b"STND"
 _HEADER = struct.Struct("<4sB3sII")
 _CHILD = struct.Struct("<32sIQQ")
 _KEY_LENGTH = struct.Struct("<H")
+FILE_BYTES_MODULUS = 1 << 64
+"""Three files with nothing in them can be as long as that together."""
 CHILD_BYTES_MAX = _KEY_LENGTH.size + PATH_BYTES_MAX + _CHILD.size
 assert _HEADER.size == HEADER_BYTES
 assert sys.byteorder == "little", "tables are read as they lie in memory"
@@ -79,7 +81,8 @@ class Child(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     entries: int
     """In it and below it, without those of inner nodes."""
     file_bytes: int
-    """Sum of the sizes of these entries' files; one with several names counts as often."""
+    """Sum of the sizes of these entries' files; one with several names counts as often. Modulo
+    FILE_BYTES_MODULUS."""
 
 
 def encode_child(child: Child) -> bytes:

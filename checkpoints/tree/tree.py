@@ -17,7 +17,7 @@ from checkpoints.tree import keys
 from checkpoints.tree.cache import NodeCache
 from checkpoints.tree.cursor import Cursor
 from checkpoints.tree.keys import ROOT_KEY, Key, key_of
-from checkpoints.tree.node import Child, Node
+from checkpoints.tree.node import FILE_BYTES_MODULUS, Child, Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ class Tree:
                 chunk_id=self._root_id,
                 raw_bytes=node.raw_bytes,
                 entries=entries,
-                file_bytes=file_bytes,
+                file_bytes=file_bytes % FILE_BYTES_MODULUS,
             )
         return self._root
 

@@ -28,7 +28,7 @@ from checkpoints.tree.entry_bytes import FIXED_BYTES, encode
 from checkpoints.tree.extents import CHUNK_EXTENT_BYTES, Extent
 from checkpoints.tree.keys import NAME_BYTES_MAX, PATH_BYTES_MAX, ROOT_KEY, Key, key_of, path_of
 from checkpoints.tree.long_lists import extents_of, fitted
-from checkpoints.tree.node import NODE_BYTES_MAX
+from checkpoints.tree.node import FILE_BYTES_MODULUS, NODE_BYTES_MAX
 from checkpoints.tree.update import update
 from tests.support.trees import ROOT, NodeStore
 
@@ -190,3 +190,22 @@ def test_more_attributes_than_can_be_counted_are_refused_by_name() -> None:
     assert sum(len(name) for name, _ in attributes) <= ATTRIBUTES_BYTES_MAX
     with pytest.raises(RefusedError, match="'a'"):
         encode(key_of(b"a"), Entry(kind=Kind.FOLDER, attributes=attributes))
+
+
+def test_files_may_be_longer_together_than_a_number_holds() -> None:
+    """With nothing in them: btrfs has such of 2^63 - 1 bytes."""
+    longest = 2**63 - 1
+    entries = {ROOT_KEY: ROOT}
+    for number in range(3000):  # of several nodes
+        content = Extents(size_bytes=longest, extents=(Extent(None, longest),))
+        entries[key_of(b"%d" % number)] = Entry(kind=Kind.FILE, content=content)
+    store = NodeStore()
+    root = store.built(entries)
+    assert store.tree(root).level == 1
+    assert root.file_bytes == 3000 * longest % FILE_BYTES_MODULUS
+    changed = Entry(kind=Kind.FIFO)
+    edits = [SetEntry(key=key_of(b"%d" % number), entry=changed) for number in (5, 7)]
+    found = update(store.tree(root), edits, store.put)
+    assert found == store.built(entries | {edit.key: changed for edit in edits})
+    assert found.file_bytes == 2998 * longest % FILE_BYTES_MODULUS
+    assert store.tree(found).root == found

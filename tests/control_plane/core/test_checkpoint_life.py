@@ -68,6 +68,12 @@ def test_old_news_changes_nothing() -> None:
     assert unsaid.date_saved == EPOCH
 
 
+def test_files_longer_than_a_database_can_say_are_as_long_as_it_can() -> None:
+    """Three with nothing in them are enough."""
+    found = advanced(checkpoint(), status_of(ID, 1, file_bytes=2**64 - 1), EPOCH)
+    assert found.file_bytes == 2**63 - 1
+
+
 def test_what_is_damaged_stays_so() -> None:
     invalid = checkpoint(state=CheckpointState.INVALID, generation=1)
     assert advanced(invalid, status_of(ID, 2), EPOCH).state is CheckpointState.INVALID
