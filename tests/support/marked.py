@@ -27,13 +27,16 @@ class Marked:
         self._found: set[psutil.Process] = set()
 
     def living(self, own: Collection[int]) -> list[int]:
-        """Return the pids of all that live; `own` do, whatever they show."""
+        """Return the pids of all that live, mostly oldest first; `own` do, whatever they show.
+
+        A shell that is told to end before what it waits for ends in its own way.
+        """
         for pid in psutil.pids():
             if pid in own or self._has(pid):
                 with suppress(psutil.NoSuchProcess):
                     self._found.add(psutil.Process(pid))
         self._found = {process for process in self._found if _lives(process)}
-        return [process.pid for process in self._found]
+        return sorted(process.pid for process in self._found)
 
     def _has(self, pid: int) -> bool:
         try:
