@@ -295,8 +295,11 @@ class RestlessFolder:
     def _file(self, number: int) -> Path:
         found = [path for path in self._everything() if stat.S_ISREG(path.lstat().st_mode)]
         if not found:
-            (self.root / "file").write_bytes(b"the only one")
-            return self.root / "file"
+            path = self.root / "file"
+            if os.path.lexists(path):  # such as the whiteout that a renaming has left
+                _remove(path)
+            path.write_bytes(b"the only one")
+            return path
         return found[number % len(found)]
 
     def _folder(self, number: int) -> Path:
